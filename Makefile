@@ -1,0 +1,30 @@
+# pg_eventstore: an event store in PostgreSQL.
+#
+#	make && make install	into the server of PG_CONFIG, as usual
+#	make demo		a private server, the main job shown; make demo-stop removes it
+#	make check		all tests, on a private server
+
+EXTENSION   = pg_eventstore
+EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" pg_eventstore.control)
+
+MODULE_big  = pg_eventstore
+OBJS        = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
+DATA_built  = pg_eventstore--$(EXTVERSION).sql
+PGFILEDESC  = "pg_eventstore - an event store in PostgreSQL"
+
+# What PostgreSQL's own headers need, no more.  Warnings are errors in the checks.
+PG_CFLAGS   = -std=gnu99 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
+	-Wno-missing-field-initializers -Wno-cast-function-type $(WERROR)
+# libuuid has had its own UUIDv7 since 2.41.
+ifneq ($(shell grep -s uuid_generate_time_v7 /usr/include/uuid/uuid.h),)
+PG_CPPFLAGS = -DES_HAVE_LIBUUID_V7
+endif
+SHLIB_LINK  = -luuid
+EXTRA_CLEAN = pg_eventstore--*.sql
+
+PG_CONFIG  ?= pg_config
+PGXS       := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+pg_eventstore--$(EXTVERSION).sql: sql/pg_eventstore.sql
+	cp $< $@

@@ -1,0 +1,380 @@
+/*
+ * append.c
+ *		What an append does, whatever function it came by.
+ *
+ *	 validated request
+ *		  |
+ *	 privileges, read-only, recovery        (what direct writes would skip)
+ *		  |
+ *	 lock the streams, sorted               A1, A7
+ *		  |
+ *	 read their tails, newest committed     A3
+ *		  |
+ *	 ids given and known? --- all of them -> repeated: the original answer   A5
+ *		  |                   some, or others -> SE002
+ *		  |
+ *	 versions as expected? -- no -> conflict; nothing is consumed            A3
+ *		  |
+ *	 tails seen by the caller's snapshot? -- no -> 40001                     A3
+ *		  |
+ *	 positions, heap, indexes, triggers     A1, A2, A4
+ *
+ * All of it happens in the caller's transaction, so it is all or nothing (A2).
+ * Functions that take arguments apart are in append_args.c and append_json.c.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "append.h"
+#include "errors.h"
+#include "lock.h"
+#include "store.h"
+
+/* Sets up the i-th stream of a request; the name has been checked. */
+void
+es_append_add_stream(EsAppend *append, int i, text *name, int64 expected)
+{
+	append->streams[i].hash = es_lock_hash(append->tenant, name);
+	append->streams[i].expected = expected;
+	append->log[i].name = name;
+	append->log[i].category = es_event_category(name);
+}
+
+/* An expected version is -2, -1, or not negative. */
+void
+es_append_check_expected(int64 expected, const EsPlace *place)
+{
+	if (expected < ES_EXPECT_EXISTS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown expected version %lld", (long long) expected),
+				 errdetail("In argument \"%s\".", es_place(place, "expected")),
+				 errhint("n >= 1: the stream is at exactly that version; 0: it does not exist; -1: "
+						 "any version; -2: it exists.")));
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	return memcmp(a, b, UUID_LEN);
+}
+
+/* An id may not come twice in one request. */
+void
+es_append_check_ids(const EsAppend *append, const EsPlace *place)
+{
+	pg_uuid_t *ids;
+	int        n = 0;
+
+	if (append->nids < 2)
+		return;
+	ids = palloc(append->nids * sizeof(pg_uuid_t));
+	for (int i = 0; i < append->nevents; i++)
+	{
+		if (append->events[i].has_id)
+			ids[n++] = append->events[i].id;
+	}
+	qsort(ids, n, sizeof(pg_uuid_t), compare_ids);
+	for (int i = 1; i < n; i++)
+	{
+		if (compare_ids(&ids[i - 1], &ids[i]) == 0)
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("event id %s comes twice in one call", es_uuid_text(&ids[i])),
+							errdetail("In argument \"%s\".", es_place(place, "id")),
+							errhint("Give each event an id of its own, or none.")));
+	}
+	pfree(ids);
+}
+
+static void
+lock_streams(const EsAppend *append, Oid all_streams)
+{
+	uint64  single;
+	uint64 *hashes = append->nstreams == 1 ? &single : palloc(append->nstreams * sizeof(uint64));
+
+	for (int i = 0; i < append->nstreams; i++)
+		hashes[i] = append->streams[i].hash;
+	es_lock_exclusive(ES_LOCK_STREAM, hashes, append->nstreams, all_streams);
+	if (hashes != &single)
+		pfree(hashes);
+}
+
+static void
+read_tails(EsAppend *append, Relation events, const EsStore *store)
+{
+	EsScan *scan = es_log_stream_scan(events, store, SnapshotSelf);
+
+	for (int i = 0; i < append->nstreams; i++)
+	{
+		append->log[i].tail = es_log_tail(scan, append->tenant, append->log[i].name);
+		append->streams[i].actual = append->log[i].tail.version;
+	}
+	es_scan_end(scan);
+}
+
+/* A text as a JSON string. */
+static char *
+json_text(text *value)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	escape_json(&buf, text_to_cstring(value));
+	return buf.data;
+}
+
+static void
+raise_id_conflict(const char *message, const char *reason, const EsEvent *event,
+				  const EsStored *stored, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_ES_ID_CONFLICT), errmsg("%s", message),
+			 errdetail_internal("{\"reason\": \"%s\", \"id\": \"%s\", \"stream\": %s, "
+								"\"version\": %lld}",
+								reason, es_uuid_text(&event->id), json_text(stored->stream),
+								(long long) stored->version),
+			 errhint("%s", hint), err_generic_string(PG_DIAG_CONSTRAINT_NAME, "es_event_id")));
+}
+
+static void
+raise_partial(int known, const EsAppend *append)
+{
+	ereport(ERROR, (errcode(ERRCODE_ES_ID_CONFLICT),
+					errmsg("%d of the %d events are already stored", known, append->nevents),
+					errdetail_internal("{\"reason\": \"partial\", \"known\": %d, \"total\": %d}",
+									   known, append->nevents),
+					errhint("Retry with exactly the events of the first call, each with its id."),
+					err_generic_string(PG_DIAG_CONSTRAINT_NAME, "es_event_id")));
+}
+
+/*
+ * Looks one event up; true where it is known.  It must then be the same, in the
+ * same stream, and behind the stream's events before it in the request.
+ */
+static bool
+is_known(EsAppend *append, EsScan *scan, EsEvent *event, int64 *last_version)
+{
+	EsStored stored;
+
+	if (!es_log_find(scan, append->tenant, event, &stored))
+		return false;
+	if (!es_same_text(stored.stream, append->log[event->stream].name))
+		raise_id_conflict("the event id is already in use in another stream", "elsewhere", event,
+						  &stored, "Give the event an id of its own.");
+	if (!stored.same)
+		raise_id_conflict("the event id is already stored with other content", "content", event,
+						  &stored,
+						  "A retry must carry the same type, data and payload; a new event needs "
+						  "an id of its own.");
+	if (stored.version <= last_version[event->stream])
+		raise_id_conflict("the event ids are stored in another order", "content", event, &stored,
+						  "A retry must carry the events in their first order.");
+	event->version = last_version[event->stream] = stored.version;
+	event->position = stored.position;
+	return true;
+}
+
+/* A5: are these events already stored?  All, or none; anything else is SE002. */
+static bool
+is_repeated(EsAppend *append, Relation events, const EsStore *store)
+{
+	EsScan *scan = es_log_id_scan(events, store, SnapshotSelf);
+	int64  *last_version = palloc0(append->nstreams * sizeof(int64));
+	int     known = 0;
+
+	for (int i = 0; i < append->nevents; i++)
+	{
+		EsEvent *event = &append->events[i];
+
+		if (event->has_id && is_known(append, scan, event, last_version))
+			known++;
+	}
+	es_scan_end(scan);
+	pfree(last_version);
+	if (known > 0 && known < append->nevents)
+		raise_partial(known, append);
+	return known > 0;
+}
+
+static bool
+is_expected(const EsAppendStream *stream)
+{
+	if (stream->expected == ES_EXPECT_ANY)
+		return true;
+	if (stream->expected == ES_EXPECT_EXISTS)
+		return stream->actual > 0;
+	return stream->actual == stream->expected;
+}
+
+static bool
+all_expected(const EsAppend *append)
+{
+	for (int i = 0; i < append->nstreams; i++)
+	{
+		if (!is_expected(&append->streams[i]))
+			return false;
+	}
+	return true;
+}
+
+/* A3: nobody appends behind an event that his transaction cannot see. */
+static void
+check_visible(const EsAppend *append)
+{
+	for (int i = 0; i < append->nstreams; i++)
+	{
+		const EsLogStream *stream = &append->log[i];
+
+		if (!stream->tail.visible)
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access to stream \"%s\"",
+							text_to_cstring(stream->name)),
+					 errdetail("Version %lld was appended after this transaction's snapshot was "
+							   "taken.",
+							   (long long) stream->tail.version),
+					 errhint("Retry the whole transaction, loading the stream again.")));
+	}
+}
+
+/*
+ * The id index refused an event: another transaction has stored the id since we
+ * looked, in another stream, for this one is locked.
+ */
+static void
+raise_race(EsAppend *append, Relation events, const EsStore *store, ErrorData *error)
+{
+	is_repeated(append, events, store);
+	ReThrowError(error);
+}
+
+/* Writes; a unique violation of the ids, and only that, becomes SE002. */
+static void
+write_with_ids(EsAppend *append, Relation events, const EsStore *store)
+{
+	MemoryContext context = CurrentMemoryContext;
+	const char   *id_key = get_rel_name(store->events_id);
+
+	PG_TRY();
+	{
+		es_log_write(events, store, append->tenant, append->log, append->nstreams, append->events,
+					 append->nevents);
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION || error->constraint_name == NULL ||
+			strcmp(error->constraint_name, id_key) != 0)
+			PG_RE_THROW();
+		FlushErrorState();
+		raise_race(append, events, store, error);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * Runs a request.  Raises, or answers with the outcome; events then have their
+ * versions and positions (but for a conflict), streams their actual version.
+ */
+EsOutcome
+es_append_run(EsAppend *append)
+{
+	const EsStore *store = es_store();
+	Relation       events;
+	EsOutcome      outcome = ES_APPENDED;
+
+	es_store_check_write(store->events, append->function);
+	lock_streams(append, store->all_streams);
+	events = es_store_open_events(RowExclusiveLock, &store);
+	read_tails(append, events, store);
+	if (append->nids > 0 && is_repeated(append, events, store))
+		outcome = ES_REPEATED;
+	else if (!all_expected(append))
+		outcome = ES_CONFLICT;
+	else
+	{
+		check_visible(append);
+		if (append->nids > 0)
+			write_with_ids(append, events, store);
+		else if (append->nevents > 0)
+			es_log_write(events, store, append->tenant, append->log, append->nstreams,
+						 append->events, append->nevents);
+	}
+	table_close(events, NoLock);
+	return outcome;
+}
+
+static void
+append_failure(StringInfo buf, text *name, const EsAppendStream *stream)
+{
+	appendStringInfo(buf, "\"stream\": %s, \"expected\": %lld, \"actual\": %lld", json_text(name),
+					 (long long) stream->expected, (long long) stream->actual);
+}
+
+/* The streams of a request in the order in which it names them. */
+static int
+compare_named(const void *a, const void *b, void *arg)
+{
+	const EsAppendStream *streams = arg;
+
+	return streams[*(const int *) a].named - streams[*(const int *) b].named;
+}
+
+/* The streams that are not as expected, in the request's order. */
+static int *
+find_failures(const EsAppend *append, int *n)
+{
+	int *failed = palloc(append->nstreams * sizeof(int));
+
+	*n = 0;
+	for (int i = 0; i < append->nstreams; i++)
+	{
+		if (!is_expected(&append->streams[i]))
+			failed[(*n)++] = i;
+	}
+	qsort_arg(failed, *n, sizeof(int), compare_named, append->streams);
+	return failed;
+}
+
+/*
+ * SE001.  DETAIL is a JSON object about the first failing stream; where several
+ * fail, "failures" lists all of them.
+ */
+void
+es_append_raise_conflict(const EsAppend *append)
+{
+	StringInfoData detail;
+	int            n;
+	int           *failed = find_failures(append, &n);
+	int            first = failed[0];
+
+	initStringInfo(&detail);
+	appendStringInfoChar(&detail, '{');
+	append_failure(&detail, append->log[first].name, &append->streams[first]);
+	for (int i = 0; n > 1 && i < n; i++)
+	{
+		appendStringInfoString(&detail, i == 0 ? ", \"failures\": [{" : ", {");
+		append_failure(&detail, append->log[failed[i]].name, &append->streams[failed[i]]);
+		appendStringInfoString(&detail, i == n - 1 ? "}]" : "}");
+	}
+	appendStringInfoChar(&detail, '}');
+	ereport(ERROR,
+			(errcode(ERRCODE_ES_EXPECTED_VERSION),
+			 n == 1 ? errmsg("stream \"%s\" is at version %lld, which is not as expected",
+							 text_to_cstring(append->log[first].name),
+							 (long long) append->streams[first].actual)
+					: errmsg("%d streams are not at their expected versions", n),
+			 errdetail_internal("%s", detail.data),
+			 errhint("Load what is new, decide again, and append with the version you have seen."),
+			 err_generic_string(PG_DIAG_CONSTRAINT_NAME, "es_expected_version")));
+}

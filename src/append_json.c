@@ -1,0 +1,353 @@
+/*
+ * append_json.c
+ *		es_append_json: appends to several streams in one call.
+ *
+ * The document is an array of entries {"stream", "expected", "events"}, an event
+ * is {"type", "data", "metadata", "id", "payload"}.  JSON null stands for "not
+ * given".  An entry without events only checks.  A stream may come in several
+ * entries, the first of which has "expected".
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+
+#include "append.h"
+#include "lock.h"
+#include "settings.h"
+#include "tenant.h"
+
+PG_FUNCTION_INFO_V1(es_append_json);
+
+typedef struct Entry
+{
+	text           *stream;
+	uint64          hash;
+	bool            has_expected;
+	int64           expected;
+	JsonbContainer *events; /* or NULL */
+	int             first;  /* its events in the request */
+	int             count;
+	int             number; /* its place in the document */
+	int             index;  /* its stream in the request */
+} Entry;
+
+pg_attribute_noreturn() static void bad_value(const EsPlace *place, const char *field,
+											  const char *what)
+{
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", what),
+					errdetail("In argument \"%s\".", es_place(place, field)),
+					errhint("The document is [{\"stream\", \"expected\", \"events\": [{\"type\", "
+							"\"data\", \"metadata\", \"id\", \"payload\"}]}].")));
+}
+
+pg_attribute_noreturn() static void bad_text(const EsPlace *place, const char *field,
+											 const char *what, const char *hint)
+{
+	ereport(ERROR, (errcode(ERRCODE_INVALID_TEXT_REPRESENTATION), errmsg("%s", what),
+					errdetail("In argument \"%s\".", es_place(place, field)), errhint("%s", hint)));
+}
+
+static char *
+need_string(const JsonbValue *value, const EsPlace *place, const char *field)
+{
+	if (value->type != jbvString)
+		bad_value(place, field, psprintf("\"%s\" must be a string", field));
+	return pnstrdup(value->val.string.val, value->val.string.len);
+}
+
+static int64
+need_integer(const JsonbValue *value, const EsPlace *place, const char *field)
+{
+	char *text;
+	char *end;
+	int64 result;
+
+	if (value->type != jbvNumeric)
+		bad_value(place, field, psprintf("\"%s\" must be an integer", field));
+	text = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
+	errno = 0;
+	result = strtoi64(text, &end, 10);
+	if (errno != 0 || *end != '\0')
+		bad_value(place, field, psprintf("\"%s\" must be an integer", field));
+	pfree(text);
+	return result;
+}
+
+static JsonbContainer *
+need_container(const JsonbValue *value, bool array, const EsPlace *place, const char *field)
+{
+	if (value->type != jbvBinary || (array ? !JsonContainerIsArray(value->val.binary.data)
+										   : !JsonContainerIsObject(value->val.binary.data)))
+		bad_value(place, field,
+				  array ? "a JSON array is needed here" : "a JSON object is needed here");
+	return value->val.binary.data;
+}
+
+static bytea *
+need_payload(const JsonbValue *value, const EsPlace *place)
+{
+	char *hex = need_string(value, place, "payload");
+	int   digits = strlen(hex) - 2;
+
+	if (strncmp(hex, "\\x", 2) != 0 || digits % 2 != 0 ||
+		(int) strspn(hex + 2, "0123456789abcdefABCDEF") != digits)
+		bad_text(place, "payload", "\"payload\" is not the hexadecimal text of a bytea",
+				 "Write it as PostgreSQL shows it, as in \"\\\\x48656c6c6f\".");
+	return DatumGetByteaP(DirectFunctionCall1(byteain, CStringGetDatum(hex)));
+}
+
+static void
+set_event_id(EsEvent *event, const JsonbValue *value, const EsPlace *place)
+{
+	char *text = need_string(value, place, "id");
+
+	if (!es_uuid_parse(text, &event->id))
+		bad_text(place, "id", psprintf("\"id\" is not a UUID: %s", text),
+				 "Write it as in \"0190a5c8-5a5e-7b52-8d1c-2f3a4b5c6d7e\".");
+	event->has_id = true;
+	pfree(text);
+}
+
+/* One key of an event; returns false where there is no such key. */
+static bool
+set_event_key(EsEvent *event, const char *key, int size, JsonbValue *value, const EsPlace *place)
+{
+#define ES_KEY_IS(name) (size == (int) strlen(name) && memcmp(key, name, size) == 0)
+	bool given = value->type != jbvNull;
+
+	if (ES_KEY_IS("type"))
+		event->type = given ? cstring_to_text(need_string(value, place, "type")) : NULL;
+	else if (ES_KEY_IS("data"))
+		event->data = given ? JsonbValueToJsonb(value) : NULL;
+	else if (ES_KEY_IS("metadata"))
+		event->metadata = given ? JsonbValueToJsonb(value) : NULL;
+	else if (ES_KEY_IS("payload"))
+		event->payload = given ? need_payload(value, place) : NULL;
+	else if (ES_KEY_IS("id"))
+	{
+		if (given)
+			set_event_id(event, value, place);
+	}
+	else
+		return false;
+	return true;
+}
+
+static bool
+set_entry_key(Entry *entry, const char *key, int size, JsonbValue *value, const EsPlace *place)
+{
+	bool given = value->type != jbvNull;
+
+	if (ES_KEY_IS("stream"))
+		entry->stream = given ? cstring_to_text(need_string(value, place, "stream")) : NULL;
+	else if (ES_KEY_IS("expected"))
+	{
+		if (!given)
+			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+							errmsg("expected version must not be null"),
+							errdetail("In argument \"%s\".", es_place(place, "expected")),
+							errhint("Give the version you have seen, 0 for a new stream, or -1 for "
+									"any; null would switch the check off unseen.")));
+		entry->has_expected = true;
+		entry->expected = need_integer(value, place, "expected");
+		es_append_check_expected(entry->expected, place);
+	}
+	else if (ES_KEY_IS("events"))
+		entry->events = given ? need_container(value, true, place, "events") : NULL;
+	else
+		return false;
+	return true;
+#undef ES_KEY_IS
+}
+
+/* Walks the keys of an object; sets each in an event, or else in an entry. */
+static void
+read_object(JsonbContainer *object, EsEvent *event, Entry *entry, const EsPlace *place)
+{
+	JsonbIterator     *it = JsonbIteratorInit(object);
+	JsonbIteratorToken token;
+	JsonbValue         key;
+	JsonbValue         value;
+
+	while ((token = JsonbIteratorNext(&it, &key, true)) != WJB_DONE)
+	{
+		const char *name;
+		int         size;
+
+		if (token != WJB_KEY)
+			continue;
+		name = key.val.string.val;
+		size = key.val.string.len;
+		(void) JsonbIteratorNext(&it, &value, true);
+		if (event != NULL ? !set_event_key(event, name, size, &value, place)
+						  : !set_entry_key(entry, name, size, &value, place))
+			bad_value(place, "", psprintf("unknown key \"%.*s\"", size, name));
+	}
+}
+
+static void
+read_entry(Entry *entry, JsonbContainer *document, int i)
+{
+	EsPlace     place = {ES_PLACE_JSON, i, -1};
+	JsonbValue *value = getIthJsonbValueFromContainer(document, i);
+
+	memset(entry, 0, sizeof(Entry));
+	entry->number = i;
+	read_object(need_container(value, false, &place, ""), NULL, entry, &place);
+	es_event_check_stream(entry->stream, &place);
+	entry->count = entry->events == NULL ? 0 : JsonContainerSize(entry->events);
+	pfree(value);
+}
+
+static void
+read_events(EsAppend *append, const Entry *entry, Jsonb *base)
+{
+	for (int i = 0; i < entry->count; i++)
+	{
+		EsPlace     place = {ES_PLACE_JSON, entry->number, i};
+		EsEvent    *event = &append->events[entry->first + i];
+		JsonbValue *value = getIthJsonbValueFromContainer(entry->events, i);
+
+		memset(event, 0, sizeof(EsEvent));
+		event->stream = entry->index;
+		read_object(need_container(value, false, &place, ""), event, NULL, &place);
+		if (event->type == NULL)
+			bad_value(&place, "type", "\"type\" is missing");
+		es_event_check_type(event->type, &place);
+		es_event_check_content(event, &place);
+		event->metadata = es_event_metadata(event->metadata, base, &place);
+		append->nids += event->has_id ? 1 : 0;
+		pfree(value);
+	}
+}
+
+/* By hash, the order of locking; entries of one stream in the document's order. */
+static int
+compare_entries(const void *a, const void *b)
+{
+	const Entry *x = *(Entry *const *) a;
+	const Entry *y = *(Entry *const *) b;
+	int          order;
+
+	if (x->hash != y->hash)
+		return x->hash < y->hash ? -1 : 1;
+	order = es_compare_texts(x->stream, y->stream);
+	return order != 0 ? order : x->number - y->number;
+}
+
+/* Finds the streams of the entries, each once and sorted by hash. */
+static void
+collect_streams(EsAppend *append, Entry *entries, int n)
+{
+	Entry **sorted = palloc(n * sizeof(Entry *));
+
+	for (int i = 0; i < n; i++)
+	{
+		entries[i].hash = es_lock_hash(append->tenant, entries[i].stream);
+		sorted[i] = &entries[i];
+	}
+	qsort(sorted, n, sizeof(Entry *), compare_entries);
+	append->streams = palloc(n * sizeof(EsAppendStream));
+	append->log = palloc(n * sizeof(EsLogStream));
+	for (int i = 0; i < n; i++)
+	{
+		Entry  *entry = sorted[i];
+		EsPlace place = {ES_PLACE_JSON, entry->number, -1};
+		bool    again = i > 0 && es_same_text(sorted[i - 1]->stream, entry->stream);
+
+		if (again && entry->has_expected)
+			bad_value(&place, "expected", "\"expected\" stands in a second entry of one stream");
+		if (!again && !entry->has_expected)
+			bad_value(&place, "expected", "\"expected\" is missing");
+		if (!again)
+		{
+			es_append_add_stream(append, append->nstreams, entry->stream, entry->expected);
+			append->streams[append->nstreams++].named = entry->number;
+		}
+		entry->index = append->nstreams - 1;
+	}
+	pfree(sorted);
+}
+
+static Entry *
+read_document(EsAppend *append, Jsonb *document, int *n)
+{
+	static const EsPlace place = {ES_PLACE_JSON, -1, -1};
+	Jsonb               *base = es_settings_metadata();
+	Entry               *entries;
+
+	if (!JB_ROOT_IS_ARRAY(document) || JB_ROOT_IS_SCALAR(document))
+		bad_value(&place, "", "a JSON array is needed here");
+	*n = JB_ROOT_COUNT(document);
+	if (*n == 0)
+		bad_value(&place, "", "the batch is empty");
+	entries = MemoryContextAllocHuge(CurrentMemoryContext, *n * sizeof(Entry));
+	for (int i = 0; i < *n; i++)
+	{
+		read_entry(&entries[i], &document->root, i);
+		entries[i].first = append->nevents;
+		append->nevents += entries[i].count;
+	}
+	collect_streams(append, entries, *n);
+	append->events =
+		MemoryContextAllocHuge(CurrentMemoryContext, Max(append->nevents, 1) * sizeof(EsEvent));
+	for (int i = 0; i < *n; i++)
+		read_events(append, &entries[i], base);
+	es_append_check_ids(append, &place);
+	return entries;
+}
+
+static void
+put_row(ReturnSetInfo *rsinfo, const EsAppend *append, const Entry *entry, bool repeated)
+{
+	const EsLogStream *stream = &append->log[entry->index];
+	Datum              values[5];
+	bool               nulls[5] = {false};
+
+	values[0] = PointerGetDatum(entry->stream);
+	values[4] = BoolGetDatum(repeated);
+	if (entry->count > 0)
+	{
+		const EsEvent *events = &append->events[entry->first];
+
+		values[1] = Int64GetDatum(events[0].version);
+		values[2] = Int64GetDatum(events[entry->count - 1].version);
+		values[3] = Int64GetDatum(events[entry->count - 1].position);
+	}
+	else
+	{
+		nulls[1] = true;
+		values[2] = Int64GetDatum(stream->tail.version);
+		values[3] = Int64GetDatum(stream->tail.position);
+		nulls[3] = stream->tail.version == 0;
+	}
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/* es_append_json(appends, tenant) returns one row for each entry, in their order. */
+Datum
+es_append_json(PG_FUNCTION_ARGS)
+{
+	EsAppend  append = {.function = "es_append_json()"};
+	EsOutcome outcome;
+	Entry    *entries;
+	int       n;
+
+	append.tenant = es_tenant_arg(fcinfo, 1);
+	if (PG_ARGISNULL(0))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("appends must not be null"),
+						errdetail("In argument \"%s\".", "appends"),
+						errhint("Give a JSON array with an entry for each stream.")));
+	entries = read_document(&append, PG_GETARG_JSONB_P(0), &n);
+	outcome = es_append_run(&append);
+	if (outcome == ES_CONFLICT)
+		es_append_raise_conflict(&append);
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; i < n; i++)
+		put_row((ReturnSetInfo *) fcinfo->resultinfo, &append, &entries[i], outcome == ES_REPEATED);
+	return (Datum) 0;
+}

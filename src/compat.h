@@ -1,0 +1,110 @@
+/*
+ * compat.h
+ *		What differs between PostgreSQL 15, 17 and 18, each wrapped in the
+ *		newest signature.  No other file tests PG_VERSION_NUM.
+ */
+#ifndef ES_COMPAT_H
+#define ES_COMPAT_H
+
+#include "access/genam.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
+#include "common/jsonapi.h"
+#include "executor/executor.h"
+#include "mb/pg_wchar.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "utils/acl.h"
+#include "utils/datetime.h"
+
+/* The running top-level transaction, as the lock manager names it. */
+static inline LocalTransactionId
+es_compat_my_lxid(void)
+{
+#if PG_VERSION_NUM >= 170000
+	return MyProc->vxid.lxid;
+#else
+	return MyProc->lxid;
+#endif
+}
+
+static inline bool
+es_compat_lock_held(const LOCKTAG *tag, LOCKMODE mode)
+{
+#if PG_VERSION_NUM >= 170000
+	return LockHeldByMe(tag, mode, false);
+#else
+	return LockHeldByMe(tag, mode);
+#endif
+}
+
+static inline IndexScanDesc
+es_compat_index_beginscan(Relation heap, Relation index, Snapshot snapshot, int nkeys)
+{
+#if PG_VERSION_NUM >= 180000
+	return index_beginscan(heap, index, snapshot, NULL, nkeys, 0);
+#else
+	return index_beginscan(heap, index, snapshot, nkeys, 0);
+#endif
+}
+
+static inline List *
+es_compat_insert_index_tuples(ResultRelInfo *rri, TupleTableSlot *slot, EState *estate)
+{
+#if PG_VERSION_NUM >= 160000
+	return ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL, false);
+#else
+	return ExecInsertIndexTuples(rri, slot, estate, false, false, NULL, NIL);
+#endif
+}
+
+static inline bool
+es_compat_owner_check(Oid relid, Oid roleid)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(RelationRelationId, relid, roleid);
+#else
+	return pg_class_ownercheck(relid, roleid);
+#endif
+}
+
+static inline bool
+es_compat_may_execute(Oid procid, Oid roleid)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(ProcedureRelationId, procid, roleid, ACL_EXECUTE) == ACLCHECK_OK;
+#else
+	return pg_proc_aclcheck(procid, roleid, ACL_EXECUTE) == ACLCHECK_OK;
+#endif
+}
+
+/* DecodeDateTime without its extra facts about an error. */
+static inline int
+es_compat_decode_datetime(char **field, int *type, int nfields, int *dtype, struct pg_tm *tm,
+						  fsec_t *fsec, int *tz)
+{
+#if PG_VERSION_NUM >= 160000
+	DateTimeErrorExtra extra;
+
+	return DecodeDateTime(field, type, nfields, dtype, tm, fsec, tz, &extra);
+#else
+	return DecodeDateTime(field, type, nfields, dtype, tm, fsec, tz);
+#endif
+}
+
+/* Is the text JSON?  Never raises, so it may run in a setting's check hook. */
+static inline bool
+es_compat_is_json(char *text)
+{
+#if PG_VERSION_NUM >= 170000
+	JsonLexContext *lex =
+		makeJsonLexContextCstringLen(NULL, text, strlen(text), GetDatabaseEncoding(), false);
+#else
+	JsonLexContext *lex =
+		makeJsonLexContextCstringLen(text, strlen(text), GetDatabaseEncoding(), false);
+#endif
+	return pg_parse_json(lex, &nullSemAction) == JSON_SUCCESS;
+}
+
+#endif

@@ -1,0 +1,97 @@
+/*
+ * guard.c
+ *		The guards: triggers on es.events that refuse whatever goes around the
+ *		API (A6).
+ *
+ * Two triggers, ENABLE ALWAYS: one BEFORE STATEMENT, which also refuses what
+ * would touch no row, and TRUNCATE; one BEFORE ROW for what fires no statement
+ * triggers, the apply worker of logical replication.  The API's own inserts do
+ * not go through the executor and meet them only where the user has BEFORE
+ * triggers too; then the writer says which row is its own.
+ *
+ * A superuser with pg_eventstore.allow_maintenance may insert, never more, and
+ * each statement is written to the server's log.
+ */
+#include "postgres.h"
+
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/rel.h"
+
+#include "errors.h"
+#include "guard.h"
+#include "settings.h"
+#include "writer.h"
+
+PG_FUNCTION_INFO_V1(es_guard);
+
+bool es_guard_resetting = false;
+
+static const char *
+operation_name(TriggerEvent event)
+{
+	if (TRIGGER_FIRED_BY_INSERT(event))
+		return "INSERT";
+	if (TRIGGER_FIRED_BY_UPDATE(event))
+		return "UPDATE";
+	if (TRIGGER_FIRED_BY_DELETE(event))
+		return "DELETE";
+	return "TRUNCATE";
+}
+
+/* Is this the row, or the statement, that the store's own writer is at? */
+static bool
+is_own_write(const TriggerData *trigger)
+{
+	if (es_writer_current_rel != RelationGetRelid(trigger->tg_relation))
+		return false;
+	return TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ? es_writer_current == trigger->tg_trigslot
+													: es_writer_current == NULL;
+}
+
+static bool
+is_maintenance(const TriggerData *trigger)
+{
+	if (!es_settings_allow_maintenance || !superuser())
+		return false;
+	if (!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		ereport(LOG, (errmsg("pg_eventstore maintenance: role \"%s\" inserts rows into \"%s\"",
+							 GetUserNameFromId(GetUserId(), false),
+							 RelationGetRelationName(trigger->tg_relation))));
+	return true;
+}
+
+static bool
+is_allowed(const TriggerData *trigger)
+{
+	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
+		return is_own_write(trigger) || is_maintenance(trigger);
+	return TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event) && es_guard_resetting;
+}
+
+/* The trigger function of both guards. */
+Datum
+es_guard(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("es_guard() must be called as a trigger")));
+	if (!is_allowed(trigger))
+	{
+		bool insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
+
+		ereport(ERROR,
+				(errcode(ERRCODE_ES_APPEND_ONLY),
+				 errmsg("the log is append-only: cannot %s \"%s\"",
+						operation_name(trigger->tg_event),
+						RelationGetRelationName(trigger->tg_relation)),
+				 errdetail("Stored events never change, and new ones come by the functions only."),
+				 insert ? errhint("Use es_append, es_append_batch or es_append_json. A superuser "
+								  "may load rows with pg_eventstore.allow_maintenance on.")
+						: errhint("Append an event that corrects the earlier one.")));
+	}
+	return PointerGetDatum(TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ? trigger->tg_trigtuple : NULL);
+}

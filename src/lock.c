@@ -1,0 +1,197 @@
+/*
+ * lock.c
+ *		Locks on streams: who appends to a stream waits for who did before.
+ *
+ * A fine lock is a heavyweight transaction lock on a 64-bit hash, with the
+ * advisory method and a fourth field of our own, so that users' advisory locks
+ * never meet it.  It lives as long as the (sub)transaction that took it: a
+ * rolled back savepoint gives it back, PREPARE TRANSACTION carries it.
+ *
+ * The lock table is shared and small, so one transaction holds at most as many
+ * fine locks as its fair share of it, max_locks_per_transaction ("the bound").
+ * Beyond that it takes the coarse lock instead: ExclusiveLock on the view
+ * es_private.all_streams, on which every holder of a fine lock has
+ * RowExclusiveLock, a fast-path lock that two appenders never contend for.
+ *
+ * The order, which keeps single calls free of deadlock (A7):
+ *
+ *	- Fine locks first, sorted by hash, and only then the coarse lock in
+ *	  RowExclusive mode.  Who waits for a stream of a large transaction does
+ *	  not yet stand in the way of that transaction's coarse lock.
+ *	- A call that needs more locks than are left of the bound takes no fine one:
+ *	  it takes the coarse lock in Exclusive mode at once.
+ *	- Nothing that the lock protects is read before both are held.
+ *
+ * Keeps A1 and A3 (with append.c), A7; P5.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "lock.h"
+
+/* How many fine locks each open subtransaction holds, innermost first. */
+typedef struct HeldLocks
+{
+	SubTransactionId  subid;
+	int               count;
+	struct HeldLocks *outer;
+} HeldLocks;
+
+static HeldLocks         *held = NULL;
+static int                held_total = 0;
+static LocalTransactionId coarse_lxid = InvalidLocalTransactionId; /* took the coarse lock */
+
+/* The bound on fine locks of one transaction. */
+static inline int
+lock_bound(void)
+{
+	return max_locks_per_xact;
+}
+
+static void
+count_held(int n)
+{
+	SubTransactionId subid = GetCurrentSubTransactionId();
+
+	if (held == NULL || held->subid != subid)
+	{
+		HeldLocks *level = MemoryContextAlloc(TopTransactionContext, sizeof(HeldLocks));
+
+		level->subid = subid;
+		level->count = 0;
+		level->outer = held;
+		held = level;
+	}
+	held->count += n;
+	held_total += n;
+}
+
+/* The memory goes with TopTransactionContext. */
+static void
+forget_held(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+	{
+		held = NULL;
+		held_total = 0;
+	}
+}
+
+/* A committed subtransaction hands its locks up, an aborted one has lost them. */
+static void
+move_held(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *arg)
+{
+	HeldLocks *level = held;
+
+	if (level == NULL || level->subid != subid)
+		return;
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		held_total -= level->count;
+	else if (event != SUBXACT_EVENT_COMMIT_SUB)
+		return;
+	else if (level->outer == NULL || level->outer->subid != parent)
+	{
+		level->subid = parent;
+		return;
+	}
+	else
+		level->outer->count += level->count;
+	held = level->outer;
+	pfree(level);
+}
+
+/* Registers the callbacks; called once, from _PG_init. */
+void
+es_lock_init(void)
+{
+	RegisterXactCallback(forget_held, NULL);
+	RegisterSubXactCallback(move_held, NULL);
+}
+
+/* The hash that a stream is locked by; two streams with one hash share a lock. */
+uint64
+es_lock_hash(text *tenant, text *stream)
+{
+	uint64 h =
+		hash_bytes_extended((unsigned char *) VARDATA_ANY(stream), VARSIZE_ANY_EXHDR(stream), 0);
+
+	if (VARSIZE_ANY_EXHDR(tenant) > 0)
+		h = hash_bytes_extended((unsigned char *) VARDATA_ANY(tenant), VARSIZE_ANY_EXHDR(tenant),
+								h);
+	return h;
+}
+
+static void
+set_fine_tag(LOCKTAG *tag, EsLockKind kind, uint64 hash)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, kind);
+}
+
+/* Would the locks that are not held yet go beyond the bound? */
+static bool
+beyond_bound(EsLockKind kind, const uint64 *hashes, int n)
+{
+	int after = held_total;
+
+	if (after + n <= lock_bound())
+		return false;
+	for (int i = 0; i < n && after <= lock_bound(); i++)
+	{
+		LOCKTAG fine;
+
+		set_fine_tag(&fine, kind, hashes[i]);
+		if ((i == 0 || hashes[i] != hashes[i - 1]) && !es_compat_lock_held(&fine, ExclusiveLock))
+			after++;
+	}
+	return after > lock_bound();
+}
+
+/*
+ * Takes n locks of one kind in exclusive mode; hashes must be sorted.  May
+ * wait; may raise what waiting raises (cancel, lock_timeout, deadlock).
+ * all_streams is the OID of the view that stands for the coarse lock.
+ *
+ * Who holds the coarse lock takes no fine one: its owner may be waiting for us
+ * to give the coarse one back.
+ */
+void
+es_lock_exclusive(EsLockKind kind, const uint64 *hashes, int n, Oid all_streams)
+{
+	LOCKTAG coarse;
+
+	SET_LOCKTAG_RELATION(coarse, MyDatabaseId, all_streams);
+	if (coarse_lxid == es_compat_my_lxid() && es_compat_lock_held(&coarse, ExclusiveLock))
+		return;
+	if (beyond_bound(kind, hashes, n))
+	{
+		LockAcquire(&coarse, ExclusiveLock, false, false);
+		coarse_lxid = es_compat_my_lxid();
+		return;
+	}
+	for (int i = 0; i < n; i++)
+	{
+		LOCKTAG fine;
+
+		set_fine_tag(&fine, kind, hashes[i]);
+		if (LockAcquire(&fine, ExclusiveLock, false, false) == LOCKACQUIRE_OK)
+			count_held(1);
+	}
+	LockAcquire(&coarse, RowExclusiveLock, false, false);
+}
+
+/* One session at a time creates, adopts, migrates or empties the store. */
+void
+es_lock_store(void)
+{
+	LOCKTAG tag;
+
+	set_fine_tag(&tag, ES_LOCK_STORE, 0);
+	LockAcquire(&tag, ExclusiveLock, false, false);
+}

@@ -1,0 +1,21 @@
+/*
+ * lock.h
+ *		Locks on streams and their like, in a lock-tag space of our own.
+ */
+#ifndef ES_LOCK_H
+#define ES_LOCK_H
+
+/* What a lock is about; a part of its tag. */
+typedef enum EsLockKind
+{
+	ES_LOCK_STREAM = 0xE501,   /* appends to one stream */
+	ES_LOCK_SNAPSHOT = 0xE502, /* changes of one stream's snapshots */
+	ES_LOCK_STORE = 0xE503     /* creation and migration of the store */
+} EsLockKind;
+
+extern void   es_lock_init(void);
+extern uint64 es_lock_hash(text *tenant, text *stream);
+extern void   es_lock_exclusive(EsLockKind kind, const uint64 *hashes, int n, Oid all_streams);
+extern void   es_lock_store(void);
+
+#endif

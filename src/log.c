@@ -1,0 +1,271 @@
+/*
+ * log.c
+ *		The log: all that reads or writes es.events.  Nothing outside this file
+ *		relies on the log being one table with these indexes.
+ *
+ * Keeps A1, A3 and A4: versions, positions and the time are given here, under
+ * the streams' locks, from the newest committed state.
+ */
+#include "postgres.h"
+
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "executor/tuptable.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "log.h"
+#include "writer.h"
+
+/* Columns of the index (tenant, stream, version) and of (tenant, id). */
+enum
+{
+	KEY_TENANT = 1,
+	KEY_STREAM,
+	KEY_VERSION,
+	KEY_ID = KEY_STREAM
+};
+
+/* A scan over the events of one stream; four keys. */
+EsScan *
+es_log_stream_scan(Relation events, const EsStore *store, Snapshot snapshot)
+{
+	return es_scan_begin(events, store->events_version, snapshot, 4);
+}
+
+/* A scan that finds an event by its id; two keys. */
+EsScan *
+es_log_id_scan(Relation events, const EsStore *store, Snapshot snapshot)
+{
+	return es_scan_begin(events, store->events_id, snapshot, 2);
+}
+
+/* Positions a stream scan on versions from..to. */
+void
+es_log_seek_range(EsScan *scan, text *tenant, text *stream, int64 from, int64 to)
+{
+	es_scan_text_key(scan, KEY_TENANT, BTEqualStrategyNumber, tenant);
+	es_scan_text_key(scan, KEY_STREAM, BTEqualStrategyNumber, stream);
+	es_scan_int8_key(scan, KEY_VERSION, BTGreaterEqualStrategyNumber, from);
+	es_scan_int8_key(scan, KEY_VERSION, BTLessEqualStrategyNumber, to);
+	es_scan_seek(scan);
+}
+
+/* The stream's last event, or NULL. */
+TupleTableSlot *
+es_log_seek_tail(EsScan *scan, text *tenant, text *stream)
+{
+	es_log_seek_range(scan, tenant, stream, 1, PG_INT64_MAX);
+	return es_scan_next(scan, BackwardScanDirection);
+}
+
+/* The stream's event of this version, or NULL. */
+TupleTableSlot *
+es_log_seek_version(EsScan *scan, text *tenant, text *stream, int64 version)
+{
+	es_log_seek_range(scan, tenant, stream, version, version);
+	return es_scan_next(scan, ForwardScanDirection);
+}
+
+/* The event of this id, or NULL. */
+TupleTableSlot *
+es_log_seek_id(EsScan *scan, text *tenant, const pg_uuid_t *id)
+{
+	es_scan_text_key(scan, KEY_TENANT, BTEqualStrategyNumber, tenant);
+	es_scan_uuid_key(scan, KEY_ID, id);
+	es_scan_seek(scan);
+	return es_scan_next(scan, ForwardScanDirection);
+}
+
+/* A bigint of a row; the columns that are asked for are never null. */
+int64
+es_log_int8(TupleTableSlot *slot, AttrNumber column)
+{
+	bool isnull;
+
+	return DatumGetInt64(slot_getattr(slot, column, &isnull));
+}
+
+TimestampTz
+es_log_recorded_at(TupleTableSlot *slot)
+{
+	return es_log_int8(slot, ES_EVENTS_RECORDED_AT);
+}
+
+/*
+ * Would a REPEATABLE READ or SERIALIZABLE transaction see this row?  Its own
+ * rows it may count as seen, even those of the running command.
+ */
+static bool
+is_visible(Relation events, TupleTableSlot *slot)
+{
+	bool isnull;
+
+	if (!IsolationUsesXactSnapshot() ||
+		table_tuple_satisfies_snapshot(events, slot, GetTransactionSnapshot()))
+		return true;
+	return TransactionIdIsCurrentTransactionId(
+		DatumGetTransactionId(slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull)));
+}
+
+/*
+ * A stream's last event; the scan must be of SnapshotSelf, which sees the newest
+ * committed state and all of this transaction, and takes no predicate locks.
+ */
+EsTail
+es_log_tail(EsScan *scan, text *tenant, text *stream)
+{
+	TupleTableSlot *slot = es_log_seek_tail(scan, tenant, stream);
+	EsTail          tail = {0, 0, DT_NOBEGIN, true};
+
+	if (slot == NULL)
+		return tail;
+	tail.version = es_log_int8(slot, ES_EVENTS_VERSION);
+	tail.position = es_log_int8(slot, ES_EVENTS_POSITION);
+	tail.recorded_at = es_log_recorded_at(slot);
+	tail.visible = is_visible(scan->desc->heapRelation, slot);
+	return tail;
+}
+
+static bool
+same_data(TupleTableSlot *slot, Jsonb *wanted)
+{
+	bool   isnull;
+	Datum  datum = slot_getattr(slot, ES_EVENTS_DATA, &isnull);
+	Jsonb *stored;
+	bool   same;
+
+	if (isnull || wanted == NULL)
+		return isnull && wanted == NULL;
+	stored = DatumGetJsonbP(datum);
+	same = compareJsonbContainers(&stored->root, &wanted->root) == 0;
+	if (stored != (Jsonb *) DatumGetPointer(datum))
+		pfree(stored);
+	return same;
+}
+
+static bool
+same_payload(TupleTableSlot *slot, bytea *wanted)
+{
+	bool  isnull;
+	Datum datum = slot_getattr(slot, ES_EVENTS_PAYLOAD, &isnull);
+
+	if (isnull || wanted == NULL)
+		return isnull && wanted == NULL;
+	return datum_image_eq(datum, PointerGetDatum(wanted), false, -1);
+}
+
+static text *
+slot_text(TupleTableSlot *slot, AttrNumber column)
+{
+	bool isnull;
+
+	return DatumGetTextPP(slot_getattr(slot, column, &isnull));
+}
+
+/*
+ * Looks an event up by its id, and compares what is stored with what is wanted:
+ * all but the metadata, since a retry carries a new trace (A5).  False where the
+ * id is not known.
+ */
+bool
+es_log_find(EsScan *scan, text *tenant, const EsEvent *wanted, EsStored *stored)
+{
+	TupleTableSlot *slot = es_log_seek_id(scan, tenant, &wanted->id);
+
+	if (slot == NULL)
+		return false;
+	stored->stream = slot_text(slot, ES_EVENTS_STREAM);
+	stored->version = es_log_int8(slot, ES_EVENTS_VERSION);
+	stored->position = es_log_int8(slot, ES_EVENTS_POSITION);
+	stored->same = es_same_text(slot_text(slot, ES_EVENTS_TYPE), wanted->type) &&
+				   same_data(slot, wanted->data) && same_payload(slot, wanted->payload);
+	return true;
+}
+
+/* A4: the clock, but never earlier than the last event of any of the streams. */
+static TimestampTz
+clock_under_lock(const EsLogStream *streams, int nstreams)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	for (int i = 0; i < nstreams; i++)
+		now = Max(now, streams[i].tail.recorded_at);
+	return now;
+}
+
+/* Gives the next version and position to an event (A1, A4). */
+static void
+number_event(const EsStore *store, EsLogStream *stream, EsEvent *event)
+{
+	event->version = ++stream->tail.version;
+	event->position = nextval_internal(store->sequence, false);
+	if (event->position <= stream->tail.position)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the sequence of positions has gone back"),
+				 errdetail("The next position is %lld, and stream \"%s\" ends at position %lld.",
+						   (long long) event->position, text_to_cstring(stream->name),
+						   (long long) stream->tail.position),
+				 errhint("Run SELECT es_init() as the owner of the store, which repairs it.")));
+	stream->tail.position = event->position;
+}
+
+static void
+fill_slot(TupleTableSlot *slot, text *tenant, const EsLogStream *stream, TimestampTz recorded_at,
+		  const EsEvent *event)
+{
+	Datum *values = slot->tts_values;
+	bool  *nulls = slot->tts_isnull;
+
+#define ES_PUT(column, datum) (values[(column) -1] = (datum))
+	ES_PUT(ES_EVENTS_POSITION, Int64GetDatum(event->position));
+	ES_PUT(ES_EVENTS_VERSION, Int64GetDatum(event->version));
+	ES_PUT(ES_EVENTS_RECORDED_AT, TimestampTzGetDatum(recorded_at));
+	ES_PUT(ES_EVENTS_ID, UUIDPGetDatum(&event->id));
+	ES_PUT(ES_EVENTS_TENANT, PointerGetDatum(tenant));
+	ES_PUT(ES_EVENTS_STREAM, PointerGetDatum(stream->name));
+	ES_PUT(ES_EVENTS_CATEGORY, PointerGetDatum(stream->category));
+	ES_PUT(ES_EVENTS_TYPE, PointerGetDatum(event->type));
+	ES_PUT(ES_EVENTS_DATA, PointerGetDatum(event->data));
+	ES_PUT(ES_EVENTS_METADATA, PointerGetDatum(event->metadata));
+	ES_PUT(ES_EVENTS_PAYLOAD, PointerGetDatum(event->payload));
+#undef ES_PUT
+	memset(nulls, 0, ES_EVENTS_NATTS * sizeof(bool));
+	nulls[ES_EVENTS_DATA - 1] = event->data == NULL;
+	nulls[ES_EVENTS_METADATA - 1] = event->metadata == NULL;
+	nulls[ES_EVENTS_PAYLOAD - 1] = event->payload == NULL;
+}
+
+/*
+ * Appends events in the order of the array, each to its stream, and fills in
+ * their versions and positions.  The caller holds the streams' locks, has read
+ * their tails under them, and holds RowExclusiveLock on es.events.  Returns
+ * recorded_at.
+ */
+TimestampTz
+es_log_write(Relation events, const EsStore *store, text *tenant, EsLogStream *streams,
+			 int nstreams, EsEvent *to_write, int nevents)
+{
+	TimestampTz recorded_at = clock_under_lock(streams, nstreams);
+	EsWriter   *writer = es_writer_begin(events, nevents, store->plain_before, store->plain_checks);
+
+	for (int i = 0; i < nevents; i++)
+	{
+		EsEvent     *event = &to_write[i];
+		EsLogStream *stream = &streams[event->stream];
+
+		number_event(store, stream, event);
+		if (!event->has_id)
+			es_uuid_generate(&event->id);
+		fill_slot(es_writer_next(writer), tenant, stream, recorded_at, event);
+		es_writer_add(writer);
+	}
+	es_writer_end(writer);
+	return recorded_at;
+}

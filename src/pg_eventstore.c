@@ -1,0 +1,25 @@
+/*
+ * pg_eventstore.c
+ *		The module: its magic block and its start.
+ *
+ * The module may be preloaded or not.  Not preloaded it is loaded by the first
+ * call of one of its functions in a session, possibly inside a transaction
+ * (guarantee O4).
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+
+#include "lock.h"
+#include "settings.h"
+
+PG_MODULE_MAGIC;
+
+void _PG_init(void);
+
+void
+_PG_init(void)
+{
+	es_settings_init();
+	es_lock_init();
+}

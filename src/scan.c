@@ -1,0 +1,101 @@
+/*
+ * scan.c
+ *		Index scans over the store's tables: a thin cover over the index access
+ *		method, so that the modules say what they look for and nothing else.
+ *
+ * Begin a scan with its number of keys; set the keys, in the order of the
+ * index's columns; seek; then fetch rows in one direction.  Setting keys and
+ * seeking again re-uses the scan.  The row that was fetched is in the scan's
+ * slot until the next fetch or seek.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/tableam.h"
+#include "executor/tuptable.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/uuid.h"
+
+#include "compat.h"
+#include "scan.h"
+
+/* The caller holds a lock on heap and keeps it until es_scan_end(). */
+EsScan *
+es_scan_begin(Relation heap, Oid index, Snapshot snapshot, int nkeys)
+{
+	EsScan *scan = palloc(sizeof(EsScan));
+
+	scan->index = index_open(index, AccessShareLock);
+	scan->desc = es_compat_index_beginscan(heap, scan->index, snapshot, nkeys);
+	scan->slot = table_slot_create(heap, NULL);
+	scan->nkeys = 0;
+	return scan;
+}
+
+static void
+add_key(EsScan *scan, AttrNumber column, StrategyNumber strategy, RegProcedure function,
+		Datum value)
+{
+	Assert(scan->nkeys < scan->desc->numberOfKeys);
+	ScanKeyInit(&scan->keys[scan->nkeys++], column, strategy, function, value);
+}
+
+void
+es_scan_text_key(EsScan *scan, AttrNumber column, StrategyNumber strategy, text *value)
+{
+	static const RegProcedure functions[] = {InvalidOid, F_TEXT_LT, F_TEXT_LE,
+											 F_TEXTEQ,   F_TEXT_GE, F_TEXT_GT};
+
+	add_key(scan, column, strategy, functions[strategy], PointerGetDatum(value));
+}
+
+void
+es_scan_int8_key(EsScan *scan, AttrNumber column, StrategyNumber strategy, int64 value)
+{
+	static const RegProcedure functions[] = {InvalidOid, F_INT8LT, F_INT8LE,
+											 F_INT8EQ,   F_INT8GE, F_INT8GT};
+
+	add_key(scan, column, strategy, functions[strategy], Int64GetDatum(value));
+}
+
+void
+es_scan_int4_key(EsScan *scan, AttrNumber column, StrategyNumber strategy, int32 value)
+{
+	static const RegProcedure functions[] = {InvalidOid, F_INT4LT, F_INT4LE,
+											 F_INT4EQ,   F_INT4GE, F_INT4GT};
+
+	add_key(scan, column, strategy, functions[strategy], Int32GetDatum(value));
+}
+
+void
+es_scan_uuid_key(EsScan *scan, AttrNumber column, const void *value)
+{
+	add_key(scan, column, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum((pg_uuid_t *) value));
+}
+
+/* Positions the scan by the keys that were set since the last seek. */
+void
+es_scan_seek(EsScan *scan)
+{
+	Assert(scan->nkeys == scan->desc->numberOfKeys);
+	ExecClearTuple(scan->slot);
+	index_rescan(scan->desc, scan->keys, scan->nkeys, NULL, 0);
+	scan->nkeys = 0;
+}
+
+/* The next row in this direction, or NULL. */
+TupleTableSlot *
+es_scan_next(EsScan *scan, ScanDirection direction)
+{
+	return index_getnext_slot(scan->desc, direction, scan->slot) ? scan->slot : NULL;
+}
+
+void
+es_scan_end(EsScan *scan)
+{
+	ExecDropSingleTupleTableSlot(scan->slot);
+	index_endscan(scan->desc);
+	index_close(scan->index, AccessShareLock);
+	pfree(scan);
+}

@@ -1,0 +1,141 @@
+/*
+ * schema.c
+ *		The store's relations, as the statements that make them.
+ *
+ * Data only: init.c runs what is missing, in this order.  Names are qualified,
+ * and nothing depends on a member of the extension (O2): no generated column, no
+ * default, no type of ours.
+ */
+#include "postgres.h"
+
+#include "schema.h"
+#include "store.h"
+
+#define ES_EVENTS_DDL                                                                          \
+	"CREATE TABLE es.events ("                                                                 \
+	" position pg_catalog.int8 NOT NULL,"                                                      \
+	" version pg_catalog.int8 NOT NULL,"                                                       \
+	" recorded_at pg_catalog.timestamptz NOT NULL,"                                            \
+	" id pg_catalog.uuid NOT NULL,"                                                            \
+	" tenant pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                               \
+	" stream pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                               \
+	" category pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                             \
+	" type pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                                 \
+	" data pg_catalog.jsonb,"                                                                  \
+	" metadata pg_catalog.jsonb,"                                                              \
+	" payload pg_catalog.bytea,"                                                               \
+	" CONSTRAINT es_numbers CHECK (position OPERATOR(pg_catalog.>) 0"                          \
+	"  AND version OPERATOR(pg_catalog.>) 0),"                                                 \
+	" CONSTRAINT es_content CHECK (data IS NOT NULL OR payload IS NOT NULL),"                  \
+	" CONSTRAINT es_names CHECK ("                                                             \
+	"  pg_catalog.octet_length(stream) OPERATOR(pg_catalog.<=) 512"                            \
+	"  AND pg_catalog.octet_length(type) OPERATOR(pg_catalog.<=) 255"                          \
+	"  AND pg_catalog.octet_length(tenant) OPERATOR(pg_catalog.<=) 128"                        \
+	"  AND stream OPERATOR(pg_catalog.<>) '' AND type OPERATOR(pg_catalog.<>) ''"              \
+	"  AND category OPERATOR(pg_catalog.<>) ''"                                                \
+	"  AND category OPERATOR(pg_catalog.=) pg_catalog.split_part(stream, '-', 1))"             \
+	") USING heap;"                                                                            \
+	"REVOKE ALL ON es.events FROM PUBLIC;"                                                     \
+	"COMMENT ON TABLE es.events IS"                                                            \
+	" 'The log: every event of the store. Append with es_append; read as you like.';"          \
+	"COMMENT ON COLUMN es.events.position IS"                                                  \
+	" 'Place in the whole log; strictly increasing, with holes.';"                             \
+	"COMMENT ON COLUMN es.events.version IS 'Place in the stream: 1, 2, 3 ...';"               \
+	"COMMENT ON COLUMN es.events.recorded_at IS"                                               \
+	" 'When it was appended; within a stream never earlier than the event before.';"           \
+	"COMMENT ON COLUMN es.events.id IS 'The event''s id; UUIDv7 unless the client gave one.';" \
+	"COMMENT ON COLUMN es.events.tenant IS 'The tenant; empty where tenants are not used.';"   \
+	"COMMENT ON COLUMN es.events.stream IS 'The stream, such as order-123.';"                  \
+	"COMMENT ON COLUMN es.events.category IS"                                                  \
+	" 'The part of the stream''s name before its first hyphen.';"                              \
+	"COMMENT ON COLUMN es.events.type IS 'The event''s type, such as OrderPlaced.';"           \
+	"COMMENT ON COLUMN es.events.data IS 'What happened.';"                                    \
+	"COMMENT ON COLUMN es.events.metadata IS"                                                  \
+	" 'What is known about the event: actor, correlation_id, causation_id ...';"               \
+	"COMMENT ON COLUMN es.events.payload IS 'Exact bytes, for binary formats.'"
+
+#define ES_SNAPSHOTS_DDL                                                                            \
+	"CREATE TABLE es.snapshots ("                                                                   \
+	" version pg_catalog.int8 NOT NULL,"                                                            \
+	" created_at pg_catalog.timestamptz NOT NULL,"                                                  \
+	" schema_version pg_catalog.int4 NOT NULL,"                                                     \
+	" tenant pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                                    \
+	" stream pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                                    \
+	" category pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                                  \
+	" state pg_catalog.jsonb,"                                                                      \
+	" payload pg_catalog.bytea,"                                                                    \
+	" CONSTRAINT es_version CHECK (version OPERATOR(pg_catalog.>) 0),"                              \
+	" CONSTRAINT es_content CHECK (state IS NOT NULL OR payload IS NOT NULL),"                      \
+	" CONSTRAINT snapshots_pkey PRIMARY KEY (tenant, stream, schema_version)"                       \
+	") USING heap;"                                                                                 \
+	"REVOKE ALL ON es.snapshots FROM PUBLIC;"                                                       \
+	"COMMENT ON TABLE es.snapshots IS"                                                              \
+	" 'The newest saved state of a stream, one for each schema_version.';"                          \
+	"COMMENT ON COLUMN es.snapshots.version IS 'The stream''s version that the state stands for.';" \
+	"COMMENT ON COLUMN es.snapshots.created_at IS 'When it was saved.';"                            \
+	"COMMENT ON COLUMN es.snapshots.schema_version IS 'The version of the state''s own form.';"     \
+	"COMMENT ON COLUMN es.snapshots.tenant IS 'The stream''s tenant.';"                             \
+	"COMMENT ON COLUMN es.snapshots.stream IS 'The stream.';"                                       \
+	"COMMENT ON COLUMN es.snapshots.category IS 'The stream''s category.';"                         \
+	"COMMENT ON COLUMN es.snapshots.state IS 'The state.';"                                         \
+	"COMMENT ON COLUMN es.snapshots.payload IS 'The state in exact bytes, for binary formats.'"
+
+#define ES_STORE_DDL                                                               \
+	"CREATE TABLE es.store ("                                                      \
+	" version pg_catalog.int4 NOT NULL,"                                           \
+	" created_at pg_catalog.timestamptz NOT NULL"                                  \
+	") USING heap;"                                                                \
+	"CREATE UNIQUE INDEX store_single ON es.store ((true));"                       \
+	"REVOKE ALL ON es.store FROM PUBLIC;"                                          \
+	"COMMENT ON TABLE es.store IS 'The store itself: one row.';"                   \
+	"COMMENT ON COLUMN es.store.version IS 'The version of the store''s tables.';" \
+	"COMMENT ON COLUMN es.store.created_at IS 'When the store was made.';"         \
+	"COMMENT ON INDEX es.store_single IS 'Holds es.store to one row.';"            \
+	"INSERT INTO es.store VALUES (1, pg_catalog.now())"
+
+#define ES_CONSTRAINT(name, definition, comment)                                                \
+	"ALTER TABLE es.events ADD CONSTRAINT " name " " definition "; COMMENT ON CONSTRAINT " name \
+	" ON es.events IS '" comment "'"
+#define ES_INDEX(name, definition, comment)                                                        \
+	"CREATE INDEX " name " ON es.events " definition "; COMMENT ON INDEX es." name " IS '" comment \
+	"'"
+
+const EsObject es_schema_objects[] = {
+	{"es", NULL,
+	 "CREATE SCHEMA es; REVOKE ALL ON SCHEMA es FROM PUBLIC; COMMENT ON SCHEMA es IS"
+	 " 'The event store (pg_eventstore).'"},
+	{"es_private", NULL,
+	 "CREATE SCHEMA es_private; REVOKE ALL ON SCHEMA es_private FROM PUBLIC;"
+	 " COMMENT ON SCHEMA es_private IS 'What no role may touch: locks of the event store.'"},
+	{"es", "store", ES_STORE_DDL},
+	{"es", "events", ES_EVENTS_DDL},
+	{"es", "events_position_seq",
+	 "CREATE SEQUENCE es.events_position_seq AS pg_catalog.int8 CACHE 1 NO CYCLE"
+	 " OWNED BY es.events.position; REVOKE ALL ON SEQUENCE es.events_position_seq FROM PUBLIC;"
+	 " COMMENT ON SEQUENCE es.events_position_seq IS 'Positions of the log.'"},
+	{"es", "events_pkey",
+	 ES_CONSTRAINT("events_pkey", "PRIMARY KEY (position)", "The log in its order.")},
+	{"es", "events_version_key",
+	 ES_CONSTRAINT("events_version_key", "UNIQUE (tenant, stream, version)",
+				   "Streams in their order; a version comes once.")},
+	{"es", "events_id_key",
+	 ES_CONSTRAINT("events_id_key", "UNIQUE (tenant, id)", "An event id comes once.")},
+	{"es", "events_category_position_idx",
+	 ES_INDEX("events_category_position_idx", "(category, position)",
+			  "Categories in the order of the log.")},
+	{"es", "events_recorded_at_idx",
+	 ES_INDEX("events_recorded_at_idx", "USING brin (recorded_at)", "Finds a time in the log.")},
+	{"es", "snapshots", ES_SNAPSHOTS_DDL},
+	{"es_private", ES_ALL_STREAMS,
+	 "CREATE VIEW es_private.all_streams AS SELECT 1 AS one;"
+	 " REVOKE ALL ON es_private.all_streams FROM PUBLIC;"
+	 " COMMENT ON VIEW es_private.all_streams IS"
+	 " 'Never read: its lock is the lock on all streams at once.'"},
+};
+
+const int es_schema_nobjects = lengthof(es_schema_objects);
+
+/* What brings tables of version n to version n + 1; 0 is before the first release. */
+const char *const es_schema_migrations[ES_STORE_VERSION] = {
+	"SELECT 1",
+};

@@ -1,0 +1,76 @@
+/*
+ * settings.c
+ *		The settings pg_eventstore.*: their definitions, checks and values.
+ *
+ * pg_eventstore.metadata is checked when it is set, so that a typing error is
+ * met at the SET and not at some later append.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "settings.h"
+
+bool es_settings_allow_maintenance = false;
+
+static char *metadata_text = NULL;
+static bool  allow_reset = false; /* read from the catalog by es_reset() */
+
+static bool check_metadata(char **newval, void **extra, GucSource source);
+
+/* Defines the settings; called once, from _PG_init. */
+void
+es_settings_init(void)
+{
+	DefineCustomStringVariable(
+		"pg_eventstore.metadata", "Metadata merged under the metadata of each appended event.",
+		"A JSON object as text; meant for SET LOCAL. An event's own keys win.", &metadata_text, "",
+		PGC_USERSET, 0, check_metadata, NULL, NULL);
+	DefineCustomBoolVariable("pg_eventstore.allow_maintenance",
+							 "Lets a superuser load rows into es.events directly.",
+							 "For data-only restores and imports. Each use is written to the "
+							 "server's log. Stored events cannot be changed even so.",
+							 &es_settings_allow_maintenance, false, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("pg_eventstore.allow_reset",
+							 "Lets es_reset() empty the store of a test database.",
+							 "Counts only where it was set by ALTER DATABASE ... SET.",
+							 &allow_reset, false, PGC_SUSET, 0, NULL, NULL, NULL);
+	MarkGUCPrefixReserved("pg_eventstore");
+}
+
+static bool
+check_metadata(char **newval, void **extra, GucSource source)
+{
+	const char *p = *newval;
+
+	if (*p == '\0')
+		return true;
+	if (!es_compat_is_json(*newval))
+	{
+		GUC_check_errdetail("The value is not JSON.");
+		return false;
+	}
+	p += strspn(p, " \t\r\n");
+	if (*p != '{')
+	{
+		GUC_check_errdetail("The value is JSON, but not an object.");
+		return false;
+	}
+	return true;
+}
+
+/*
+ * The value of pg_eventstore.metadata, or NULL where it is empty; in the
+ * current memory context.
+ */
+Jsonb *
+es_settings_metadata(void)
+{
+	if (metadata_text == NULL || *metadata_text == '\0')
+		return NULL;
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(metadata_text)));
+}

@@ -1,0 +1,15 @@
+/*
+ * settings.h
+ *		The settings pg_eventstore.*.
+ */
+#ifndef ES_SETTINGS_H
+#define ES_SETTINGS_H
+
+#include "utils/jsonb.h"
+
+extern bool es_settings_allow_maintenance;
+
+extern void   es_settings_init(void);
+extern Jsonb *es_settings_metadata(void);
+
+#endif

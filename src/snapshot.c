@@ -1,0 +1,399 @@
+/*
+ * snapshot.c
+ *		Snapshots: es_snapshot, es_load_snapshot, es_rehydrate,
+ *		es_drop_snapshots.  All that reads or writes es.snapshots.
+ *
+ * A snapshot is a saved state of a stream at a version.  One row stands for each
+ * stream and schema_version, the newest; a newer one replaces it.  Snapshots are
+ * not events: they may be dropped at any time and made again from the log.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "args.h"
+#include "event.h"
+#include "load.h"
+#include "lock.h"
+#include "log.h"
+#include "rows.h"
+#include "store.h"
+#include "tenant.h"
+#include "writer.h"
+
+PG_FUNCTION_INFO_V1(es_snapshot);
+PG_FUNCTION_INFO_V1(es_load_snapshot);
+PG_FUNCTION_INFO_V1(es_rehydrate);
+PG_FUNCTION_INFO_V1(es_drop_snapshots);
+
+/* Columns of the index (tenant, stream, schema_version). */
+enum
+{
+	KEY_TENANT = 1,
+	KEY_STREAM,
+	KEY_SCHEMA_VERSION
+};
+
+/* A snapshot that is to be saved. */
+typedef struct EsSnapshot
+{
+	text  *tenant;
+	text  *stream;
+	int64  version;
+	int32  schema_version;
+	Jsonb *state;
+	bytea *payload;
+} EsSnapshot;
+
+static int64
+column_int8(TupleTableSlot *slot, AttrNumber column)
+{
+	bool isnull;
+
+	return DatumGetInt64(slot_getattr(slot, column, &isnull));
+}
+
+static int32
+column_int4(TupleTableSlot *slot, AttrNumber column)
+{
+	bool isnull;
+
+	return DatumGetInt32(slot_getattr(slot, column, &isnull));
+}
+
+/* Positions a scan of four keys on the snapshots of a stream in a range of schema versions. */
+static void
+seek(EsScan *scan, text *tenant, text *stream, int32 from, int32 to)
+{
+	es_scan_text_key(scan, KEY_TENANT, BTEqualStrategyNumber, tenant);
+	es_scan_text_key(scan, KEY_STREAM, BTEqualStrategyNumber, stream);
+	es_scan_int4_key(scan, KEY_SCHEMA_VERSION, BTGreaterEqualStrategyNumber, from);
+	es_scan_int4_key(scan, KEY_SCHEMA_VERSION, BTLessEqualStrategyNumber, to);
+	es_scan_seek(scan);
+}
+
+/*
+ * Deletes a row that the scan stands at.  False where another transaction was
+ * faster, which then has dropped or replaced it.
+ */
+static bool
+delete_row(Relation snapshots, TupleTableSlot *slot)
+{
+	TM_FailureData failure;
+
+	return table_tuple_delete(snapshots, &slot->tts_tid, GetCurrentCommandId(true),
+							  GetActiveSnapshot(), InvalidSnapshot, true, &failure, false) == TM_Ok;
+}
+
+static void
+insert_row(Relation snapshots, const EsSnapshot *snapshot)
+{
+	EsWriter       *writer = es_writer_begin(snapshots, 1, true, false);
+	TupleTableSlot *slot = es_writer_next(writer);
+	Datum          *values = slot->tts_values;
+
+	memset(slot->tts_isnull, 0, ES_SNAPSHOTS_NATTS * sizeof(bool));
+	values[ES_SNAPSHOTS_VERSION - 1] = Int64GetDatum(snapshot->version);
+	values[ES_SNAPSHOTS_CREATED_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	values[ES_SNAPSHOTS_SCHEMA_VERSION - 1] = Int32GetDatum(snapshot->schema_version);
+	values[ES_SNAPSHOTS_TENANT - 1] = PointerGetDatum(snapshot->tenant);
+	values[ES_SNAPSHOTS_STREAM - 1] = PointerGetDatum(snapshot->stream);
+	values[ES_SNAPSHOTS_CATEGORY - 1] = PointerGetDatum(es_event_category(snapshot->stream));
+	values[ES_SNAPSHOTS_STATE - 1] = PointerGetDatum(snapshot->state);
+	values[ES_SNAPSHOTS_PAYLOAD - 1] = PointerGetDatum(snapshot->payload);
+	slot->tts_isnull[ES_SNAPSHOTS_STATE - 1] = snapshot->state == NULL;
+	slot->tts_isnull[ES_SNAPSHOTS_PAYLOAD - 1] = snapshot->payload == NULL;
+	es_writer_add(writer);
+	es_writer_end(writer);
+}
+
+/* Puts the snapshot in the place of an older one; false where a newer one stands. */
+static bool
+replace(Relation snapshots, const EsStore *store, const EsSnapshot *snapshot)
+{
+	EsScan         *scan = es_scan_begin(snapshots, store->snapshots_key, SnapshotSelf, 4);
+	TupleTableSlot *slot;
+	bool            newest = true;
+
+	seek(scan, snapshot->tenant, snapshot->stream, snapshot->schema_version,
+		 snapshot->schema_version);
+	slot = es_scan_next(scan, ForwardScanDirection);
+	if (slot != NULL && column_int8(slot, ES_SNAPSHOTS_VERSION) > snapshot->version)
+		newest = false;
+	else if (slot != NULL)
+		(void) delete_row(snapshots, slot);
+	es_scan_end(scan);
+	if (newest)
+		insert_row(snapshots, snapshot);
+	return newest;
+}
+
+/* A snapshot cannot be ahead of its stream, as the newest committed state has it. */
+static void
+check_reached(const EsSnapshot *snapshot)
+{
+	const EsStore *store;
+	Relation       events = es_store_open_events(AccessShareLock, &store);
+	EsScan        *scan = es_log_stream_scan(events, store, SnapshotSelf);
+	int64          version = es_log_tail(scan, snapshot->tenant, snapshot->stream).version;
+
+	es_scan_end(scan);
+	table_close(events, AccessShareLock);
+	if (snapshot->version > version)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("stream \"%s\" has not reached version %lld",
+							   text_to_cstring(snapshot->stream), (long long) snapshot->version),
+						errdetail("The stream is at version %lld.", (long long) version),
+						errhint("Give the version of the last event that the state includes.")));
+}
+
+static void
+null_argument(const char *name, const char *hint)
+{
+	ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", name),
+					errdetail("In argument \"%s\".", name), errhint("%s", hint)));
+}
+
+/* Arguments of es_snapshot. */
+static EsSnapshot
+read_snapshot(FunctionCallInfo fcinfo)
+{
+	EsSnapshot snapshot = {0};
+
+	snapshot.stream = es_arg_stream(fcinfo, 0);
+	if (PG_ARGISNULL(1))
+		null_argument("version", "Give the version of the last event that the state includes.");
+	snapshot.version = PG_GETARG_INT64(1);
+	if (snapshot.version < 1)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("a snapshot's version must be at least 1"),
+						errdetail("It is %lld.", (long long) snapshot.version),
+						errhint("Give the version of the last event that the state includes.")));
+	snapshot.state = PG_ARGISNULL(2) ? NULL : PG_GETARG_JSONB_P(2);
+	if (PG_ARGISNULL(3))
+		null_argument("schema_version", "Leave it out for 1.");
+	snapshot.schema_version = PG_GETARG_INT32(3);
+	snapshot.payload = PG_ARGISNULL(4) ? NULL : PG_GETARG_BYTEA_PP(4);
+	if (snapshot.state == NULL && snapshot.payload == NULL)
+		null_argument("state", "Give a state, or a payload, or both.");
+	snapshot.tenant = es_tenant_arg(fcinfo, 5);
+	return snapshot;
+}
+
+/*
+ * es_snapshot(stream, version, state, schema_version, payload, tenant) saves a
+ * state; returns false where a newer one of that schema_version stands.
+ */
+Datum
+es_snapshot(PG_FUNCTION_ARGS)
+{
+	EsSnapshot     snapshot = read_snapshot(fcinfo);
+	const EsStore *store = es_store();
+	uint64         hash = es_lock_hash(snapshot.tenant, snapshot.stream);
+	Relation       snapshots;
+	bool           newest;
+
+	es_store_check_write(store->snapshots, "es_snapshot()");
+	es_lock_exclusive(ES_LOCK_SNAPSHOT, &hash, 1, store->all_streams);
+	check_reached(&snapshot);
+	snapshots = es_store_open_snapshots(RowExclusiveLock, &store);
+	newest = replace(snapshots, store, &snapshot);
+	table_close(snapshots, NoLock);
+	/* so that a second call in this statement can replace the row */
+	CommandCounterIncrement();
+	PG_RETURN_BOOL(newest);
+}
+
+/*
+ * The newest snapshot of a stream, of one schema_version or of any; NULL where
+ * there is none.  The row is in the scan's slot.
+ */
+static TupleTableSlot *
+find_newest(EsScan *scan, text *tenant, text *stream, bool any, int32 schema_version)
+{
+	TupleTableSlot *slot;
+	int64           newest = 0;
+	int32           of = schema_version;
+
+	if (any)
+	{
+		seek(scan, tenant, stream, PG_INT32_MIN, PG_INT32_MAX);
+		while ((slot = es_scan_next(scan, ForwardScanDirection)) != NULL)
+		{
+			if (column_int8(slot, ES_SNAPSHOTS_VERSION) >= newest)
+			{
+				newest = column_int8(slot, ES_SNAPSHOTS_VERSION);
+				of = column_int4(slot, ES_SNAPSHOTS_SCHEMA_VERSION);
+			}
+		}
+		if (newest == 0)
+			return NULL;
+	}
+	seek(scan, tenant, stream, of, of);
+	return es_scan_next(scan, ForwardScanDirection);
+}
+
+static Relation
+open_for_read(const EsStore **store)
+{
+	es_store_check_read(es_store()->snapshots);
+	return es_store_open_snapshots(AccessShareLock, store);
+}
+
+/*
+ * es_load_snapshot(stream, schema_version, tenant) returns the newest snapshot;
+ * schema_version NULL means of any.
+ */
+Datum
+es_load_snapshot(PG_FUNCTION_ARGS)
+{
+	static const AttrNumber columns[] = {ES_SNAPSHOTS_VERSION, ES_SNAPSHOTS_STATE,
+										 ES_SNAPSHOTS_PAYLOAD, ES_SNAPSHOTS_SCHEMA_VERSION,
+										 ES_SNAPSHOTS_CREATED_AT};
+	text                   *stream = es_arg_stream(fcinfo, 0);
+	text                   *tenant = es_tenant_arg(fcinfo, 2);
+	const EsStore          *store;
+	Relation                snapshots = open_for_read(&store);
+	EsRows                  rows = es_rows_begin(fcinfo);
+	EsScan         *scan = es_scan_begin(snapshots, store->snapshots_key, GetActiveSnapshot(), 4);
+	TupleTableSlot *slot = find_newest(scan, tenant, stream, PG_ARGISNULL(1),
+									   PG_ARGISNULL(1) ? 0 : PG_GETARG_INT32(1));
+
+	if (slot != NULL)
+		es_rows_put_columns(&rows, slot, columns, lengthof(columns));
+	es_scan_end(scan);
+	table_close(snapshots, AccessShareLock);
+	return (Datum) 0;
+}
+
+/* {"schema_version": n}, what a snapshot's row says of itself in es_rehydrate. */
+static Datum
+snapshot_metadata(int32 schema_version)
+{
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(
+											 psprintf("{\"schema_version\": %d}", schema_version)));
+}
+
+/* Puts the snapshot's row as an event row of kind "snapshot"; returns its version. */
+static int64
+put_snapshot(EsRows *rows, TupleTableSlot *slot)
+{
+	Datum values[ES_EVENT_ROW_NATTS + 1] = {0};
+	bool  nulls[ES_EVENT_ROW_NATTS + 1];
+	bool *isnull = &nulls[1];
+
+	/* kind, version, type, data, metadata, recorded_at, id, position, payload */
+	memset(nulls, true, sizeof(nulls));
+	values[0] = CStringGetTextDatum("snapshot");
+	values[1] = slot_getattr(slot, ES_SNAPSHOTS_VERSION, &isnull[0]);
+	values[3] = slot_getattr(slot, ES_SNAPSHOTS_STATE, &isnull[2]);
+	values[4] = snapshot_metadata(column_int4(slot, ES_SNAPSHOTS_SCHEMA_VERSION));
+	values[5] = slot_getattr(slot, ES_SNAPSHOTS_CREATED_AT, &isnull[4]);
+	values[8] = slot_getattr(slot, ES_SNAPSHOTS_PAYLOAD, &isnull[7]);
+	nulls[0] = nulls[4] = false;
+	es_rows_put(rows, values, nulls);
+	return DatumGetInt64(values[1]);
+}
+
+static int64
+rehydrate_snapshot(EsRows *rows, text *tenant, text *stream, bool any, int32 schema_version)
+{
+	const EsStore  *store;
+	Relation        snapshots = open_for_read(&store);
+	EsScan         *scan = es_scan_begin(snapshots, store->snapshots_key, GetActiveSnapshot(), 4);
+	TupleTableSlot *slot = find_newest(scan, tenant, stream, any, schema_version);
+	int64           version = slot == NULL ? 0 : put_snapshot(rows, slot);
+
+	es_scan_end(scan);
+	table_close(snapshots, AccessShareLock);
+	return version;
+}
+
+/*
+ * es_rehydrate(stream, schema_version, tenant) returns the newest snapshot, if
+ * one fits, and the events behind it.
+ */
+Datum
+es_rehydrate(PG_FUNCTION_ARGS)
+{
+	text           *stream = es_arg_stream(fcinfo, 0);
+	text           *tenant = es_tenant_arg(fcinfo, 2);
+	const EsStore  *store;
+	Relation        events = es_load_open(&store);
+	EsRows          rows = es_rows_begin(fcinfo);
+	Datum           kind = CStringGetTextDatum("event");
+	int64           version = rehydrate_snapshot(&rows, tenant, stream, PG_ARGISNULL(1),
+                                       PG_ARGISNULL(1) ? 0 : PG_GETARG_INT32(1));
+	EsScan         *scan = es_log_stream_scan(events, store, GetActiveSnapshot());
+	TupleTableSlot *slot;
+
+	es_log_seek_range(scan, tenant, stream, version + 1, PG_INT64_MAX);
+	while ((slot = es_scan_next(scan, ForwardScanDirection)) != NULL)
+	{
+		es_rows_put_kind(&rows, kind, slot);
+		CHECK_FOR_INTERRUPTS();
+	}
+	es_scan_end(scan);
+	table_close(events, AccessShareLock);
+	return (Datum) 0;
+}
+
+static bool
+is_obsolete(TupleTableSlot *slot, text *category, int32 below, text *tenant)
+{
+	bool isnull;
+
+	return column_int4(slot, ES_SNAPSHOTS_SCHEMA_VERSION) < below &&
+		   es_same_text(DatumGetTextPP(slot_getattr(slot, ES_SNAPSHOTS_CATEGORY, &isnull)),
+						category) &&
+		   es_same_text(DatumGetTextPP(slot_getattr(slot, ES_SNAPSHOTS_TENANT, &isnull)), tenant);
+}
+
+/*
+ * es_drop_snapshots(category, below_schema_version, tenant) drops what an older
+ * form of the state has left; returns how many.
+ */
+Datum
+es_drop_snapshots(PG_FUNCTION_ARGS)
+{
+	text           *tenant = es_tenant_arg(fcinfo, 2);
+	int64           dropped = 0;
+	text           *category;
+	int32           below;
+	const EsStore  *store;
+	Relation        snapshots;
+	TupleTableSlot *slot;
+	TableScanDesc   scan;
+
+	if (PG_ARGISNULL(0))
+		null_argument("category", "Name the category whose snapshots are to be dropped.");
+	if (PG_ARGISNULL(1))
+		null_argument("below_schema_version", "Give the lowest schema_version to keep.");
+	category = PG_GETARG_TEXT_PP(0);
+	below = PG_GETARG_INT32(1);
+	es_event_check_category(category);
+	es_store_check_write(es_store()->snapshots, "es_drop_snapshots()");
+	snapshots = es_store_open_snapshots(RowExclusiveLock, &store);
+	slot = table_slot_create(snapshots, NULL);
+	scan = table_beginscan(snapshots, GetActiveSnapshot(), 0, NULL);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		if (is_obsolete(slot, category, below, tenant) && delete_row(snapshots, slot))
+			dropped++;
+		CHECK_FOR_INTERRUPTS();
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(snapshots, NoLock);
+	CommandCounterIncrement();
+	PG_RETURN_INT64(dropped);
+}

@@ -1,0 +1,76 @@
+/*
+ * store.h
+ *		Where the store's relations are in this database, and whether the store
+ *		is ready to be used.
+ */
+#ifndef ES_STORE_H
+#define ES_STORE_H
+
+#include "storage/lockdefs.h"
+#include "utils/relcache.h"
+
+#define ES_SCHEMA          "es"
+#define ES_PRIVATE_SCHEMA  "es_private"
+#define ES_STORE_VERSION   1 /* of the tables; es_init() migrates older ones */
+#define ES_ALL_STREAMS     "all_streams"
+#define ES_GUARD_ROW       "es_guard_row"
+#define ES_GUARD_STATEMENT "es_guard_statement"
+
+/* Columns of es.events. */
+enum
+{
+	ES_EVENTS_POSITION = 1,
+	ES_EVENTS_VERSION,
+	ES_EVENTS_RECORDED_AT,
+	ES_EVENTS_ID,
+	ES_EVENTS_TENANT,
+	ES_EVENTS_STREAM,
+	ES_EVENTS_CATEGORY,
+	ES_EVENTS_TYPE,
+	ES_EVENTS_DATA,
+	ES_EVENTS_METADATA,
+	ES_EVENTS_PAYLOAD,
+	ES_EVENTS_NATTS = ES_EVENTS_PAYLOAD
+};
+
+/* Columns of es.snapshots. */
+enum
+{
+	ES_SNAPSHOTS_VERSION = 1,
+	ES_SNAPSHOTS_CREATED_AT,
+	ES_SNAPSHOTS_SCHEMA_VERSION,
+	ES_SNAPSHOTS_TENANT,
+	ES_SNAPSHOTS_STREAM,
+	ES_SNAPSHOTS_CATEGORY,
+	ES_SNAPSHOTS_STATE,
+	ES_SNAPSHOTS_PAYLOAD,
+	ES_SNAPSHOTS_NATTS = ES_SNAPSHOTS_PAYLOAD
+};
+
+typedef struct EsStore
+{
+	Oid  events;
+	Oid  events_position; /* its indexes, found by their columns */
+	Oid  events_version;
+	Oid  events_id;
+	Oid  events_category;
+	Oid  events_type; /* InvalidOid unless the user has made one */
+	Oid  sequence;
+	Oid  snapshots;
+	Oid  snapshots_key;
+	Oid  all_streams;
+	Oid  store;
+	bool plain_before; /* es.events has no BEFORE INSERT triggers but ours */
+	bool plain_checks; /* es.events has no CHECK constraints but ours */
+} EsStore;
+
+extern const EsStore *es_store(void);
+extern Relation       es_store_open_events(LOCKMODE mode, const EsStore **store);
+extern Relation       es_store_open_snapshots(LOCKMODE mode, const EsStore **store);
+extern int            es_store_version(Oid store);
+extern bool           es_store_has_guards(Relation events, char **missing);
+
+extern void es_store_check_read(Oid relid);
+extern void es_store_check_write(Oid relid, const char *function);
+
+#endif

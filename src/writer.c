@@ -1,0 +1,259 @@
+/*
+ * writer.c
+ *		Writes rows into one of the store's tables through the table and index
+ *		access methods: no SPI, no planner, no plan tree.
+ *
+ * What INSERT would do is done: every index that is ready, CHECK and NOT NULL
+ * constraints, foreign keys and AFTER triggers (they are one thing), statement
+ * triggers, transition tables, and BEFORE ROW triggers of users, which may
+ * refuse a row but not change or skip it (A6).  What INSERT would check is the
+ * caller's duty: privileges, row security, read-only, recovery, parallel mode.
+ *
+ * Rows are collected and written in chunks.  The caller holds RowExclusiveLock
+ * on the table until the end of the transaction.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "utils/datum.h"
+#include "utils/rel.h"
+
+#include "compat.h"
+#include "writer.h"
+
+/* Rows, and bytes of rows, that are collected before they are written. */
+#define ES_CHUNK_ROWS  1000
+#define ES_CHUNK_BYTES (256 * 1024)
+
+struct EsWriter
+{
+	Relation                rel;
+	EState                 *estate;
+	ResultRelInfo          *rri;
+	TransitionCaptureState *capture;
+	TupleTableSlot        **slots;
+	int                     nslots; /* how many a chunk takes */
+	int                     made;   /* how many of them exist */
+	int                     used;
+	Size                    bytes;
+	CommandId               cid;
+	BulkInsertState         bulk;
+	bool                    fire_before;
+	bool                    fire_after;
+	bool                    check;
+};
+
+const TupleTableSlot *es_writer_current = NULL;
+Oid                   es_writer_current_rel = InvalidOid;
+
+/*
+ * Fires the BEFORE triggers of the statement or of one row, the guard among
+ * them; tells the guard which row it is to let pass.
+ */
+static bool
+fire_before(EsWriter *writer, TupleTableSlot *slot)
+{
+	const TupleTableSlot *outer = es_writer_current;
+	Oid                   outer_rel = es_writer_current_rel;
+	bool                  go_on = true;
+
+	es_writer_current = slot;
+	es_writer_current_rel = RelationGetRelid(writer->rel);
+	PG_TRY();
+	{
+		if (slot == NULL)
+			ExecBSInsertTriggers(writer->estate, writer->rri);
+		else
+			go_on = ExecBRInsertTriggers(writer->estate, writer->rri, slot);
+	}
+	PG_FINALLY();
+	{
+		es_writer_current = outer;
+		es_writer_current_rel = outer_rel;
+	}
+	PG_END_TRY();
+	return go_on;
+}
+
+/*
+ * Begins to write about nrows rows.  plain_before and plain_checks say that the
+ * table has no BEFORE triggers and no CHECK constraints but the store's own,
+ * which the caller satisfies.
+ */
+EsWriter *
+es_writer_begin(Relation rel, int nrows, bool plain_before, bool plain_checks)
+{
+	EsWriter      *writer = palloc0(sizeof(EsWriter));
+	EState        *estate = CreateExecutorState();
+	ResultRelInfo *rri;
+	MemoryContext  old = MemoryContextSwitchTo(estate->es_query_cxt);
+	TriggerDesc   *triggers;
+
+	rri = makeNode(ResultRelInfo);
+	InitResultRelInfo(rri, rel, 0, NULL, 0);
+	ExecOpenIndices(rri, false);
+	estate->es_opened_result_relations = list_make1(rri);
+	triggers = rri->ri_TrigDesc;
+
+	writer->rel = rel;
+	writer->estate = estate;
+	writer->rri = rri;
+	writer->nslots = Min(nrows, ES_CHUNK_ROWS);
+	writer->slots = palloc(writer->nslots * sizeof(TupleTableSlot *));
+	writer->cid = GetCurrentCommandId(true);
+	writer->fire_before = !plain_before;
+	writer->check = !plain_checks;
+	writer->fire_after = triggers != NULL &&
+						 (triggers->trig_insert_after_row ||
+						  triggers->trig_insert_after_statement || triggers->trig_insert_new_table);
+	if (nrows >= ES_CHUNK_ROWS)
+		writer->bulk = GetBulkInsertState();
+	if (writer->fire_after)
+	{
+		AfterTriggerBeginQuery();
+		writer->capture = MakeTransitionCaptureState(triggers, RelationGetRelid(rel), CMD_INSERT);
+	}
+	MemoryContextSwitchTo(old);
+	if (writer->fire_before)
+		fire_before(writer, NULL);
+	return writer;
+}
+
+/* An empty slot for the next row; its values must live until the row is written. */
+TupleTableSlot *
+es_writer_next(EsWriter *writer)
+{
+	if (writer->used == writer->made)
+	{
+		MemoryContext old = MemoryContextSwitchTo(writer->estate->es_query_cxt);
+
+		writer->slots[writer->made++] = table_slot_create(writer->rel, NULL);
+		MemoryContextSwitchTo(old);
+	}
+	return ExecClearTuple(writer->slots[writer->used]);
+}
+
+/* A BEFORE ROW trigger may raise an error; the row itself is not its to change. */
+static void
+check_unchanged(EsWriter *writer, TupleTableSlot *slot, const Datum *values, const bool *nulls)
+{
+	TupleDesc desc = RelationGetDescr(writer->rel);
+
+	slot_getallattrs(slot);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (slot->tts_isnull[i] != nulls[i] ||
+			(!nulls[i] &&
+			 !datum_image_eq(slot->tts_values[i], values[i], att->attbyval, att->attlen)))
+			ereport(ERROR, (errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+							errmsg("a BEFORE trigger changed column \"%s\" of a new row of \"%s\"",
+								   NameStr(att->attname), RelationGetRelationName(writer->rel)),
+							errhint("A BEFORE trigger may refuse an event by raising an error, "
+									"but it cannot change it.")));
+	}
+}
+
+static void
+row_before(EsWriter *writer, TupleTableSlot *slot)
+{
+	int    natts = RelationGetDescr(writer->rel)->natts;
+	Datum *values = palloc(natts * sizeof(Datum));
+	bool  *nulls = palloc(natts * sizeof(bool));
+
+	memcpy(values, slot->tts_values, natts * sizeof(Datum));
+	memcpy(nulls, slot->tts_isnull, natts * sizeof(bool));
+	if (!fire_before(writer, slot))
+		ereport(ERROR, (errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+						errmsg("a BEFORE trigger skipped a new row of \"%s\"",
+							   RelationGetRelationName(writer->rel)),
+						errhint("A BEFORE trigger may refuse an event by raising an error, but it "
+								"cannot skip it.")));
+	check_unchanged(writer, slot, values, nulls);
+	pfree(values);
+	pfree(nulls);
+}
+
+static void
+write_heap(EsWriter *writer)
+{
+	MemoryContext old = MemoryContextSwitchTo(GetPerTupleMemoryContext(writer->estate));
+
+	if (writer->used == 1)
+		table_tuple_insert(writer->rel, writer->slots[0], writer->cid, 0, writer->bulk);
+	else
+		table_multi_insert(writer->rel, writer->slots, writer->used, writer->cid, 0, writer->bulk);
+	MemoryContextSwitchTo(old);
+}
+
+/* Writes what has been collected. */
+static void
+flush(EsWriter *writer)
+{
+	if (writer->used == 0)
+		return;
+	write_heap(writer);
+	for (int i = 0; i < writer->used; i++)
+	{
+		TupleTableSlot *slot = writer->slots[i];
+		List           *recheck = es_compat_insert_index_tuples(writer->rri, slot, writer->estate);
+
+		if (writer->fire_after)
+			ExecARInsertTriggers(writer->estate, writer->rri, slot, recheck, writer->capture);
+		ExecClearTuple(slot);
+		ResetPerTupleExprContext(writer->estate);
+	}
+	writer->used = 0;
+	writer->bytes = 0;
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* Adds the row that es_writer_next()'s slot was filled with. */
+void
+es_writer_add(EsWriter *writer)
+{
+	TupleTableSlot *slot = writer->slots[writer->used];
+
+	ExecStoreVirtualTuple(slot);
+	slot->tts_tableOid = RelationGetRelid(writer->rel);
+	if (writer->fire_before)
+		row_before(writer, slot);
+	if (writer->check)
+		ExecConstraints(writer->rri, slot, writer->estate);
+	writer->used++;
+	if (writer->nslots > 1)
+		writer->bytes += heap_compute_data_size(RelationGetDescr(writer->rel), slot->tts_values,
+												slot->tts_isnull);
+	if (writer->used == writer->nslots || writer->bytes > ES_CHUNK_BYTES)
+		flush(writer);
+}
+
+/* Writes the rest, fires what is to be fired at the end, and closes. */
+void
+es_writer_end(EsWriter *writer)
+{
+	EState *estate = writer->estate;
+
+	flush(writer);
+	if (writer->bulk != NULL)
+	{
+		table_finish_bulk_insert(writer->rel, 0);
+		FreeBulkInsertState(writer->bulk);
+	}
+	if (writer->fire_after)
+	{
+		ExecASInsertTriggers(estate, writer->rri, writer->capture);
+		AfterTriggerEndQuery(estate);
+	}
+	for (int i = 0; i < writer->made; i++)
+		ExecDropSingleTupleTableSlot(writer->slots[i]);
+	ExecCloseResultRelations(estate);
+	FreeExecutorState(estate);
+	pfree(writer);
+}

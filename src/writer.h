@@ -1,0 +1,22 @@
+/*
+ * writer.h
+ *		Writes rows into one of the store's tables, with all that hangs on it.
+ */
+#ifndef ES_WRITER_H
+#define ES_WRITER_H
+
+#include "executor/tuptable.h"
+#include "utils/relcache.h"
+
+typedef struct EsWriter EsWriter;
+
+extern EsWriter *es_writer_begin(Relation rel, int nrows, bool plain_before, bool plain_checks);
+extern TupleTableSlot *es_writer_next(EsWriter *writer);
+extern void            es_writer_add(EsWriter *writer);
+extern void            es_writer_end(EsWriter *writer);
+
+/* The row that is on its way through user triggers, for the guard. */
+extern const TupleTableSlot *es_writer_current;
+extern Oid                   es_writer_current_rel;
+
+#endif
