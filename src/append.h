@@ -5,6 +5,7 @@
 #ifndef ES_APPEND_H
 #define ES_APPEND_H
 
+#include "compat.h"
 #include "event.h"
 #include "log.h"
 
@@ -49,6 +50,6 @@ extern void      es_append_add_stream(EsAppend *append, int i, text *name, int64
 extern void      es_append_check_expected(int64 expected, const EsPlace *place);
 extern void      es_append_check_ids(const EsAppend *append, const EsPlace *place);
 extern EsOutcome es_append_run(EsAppend *append);
-extern void      es_append_raise_conflict(const EsAppend *append) pg_attribute_noreturn();
+pg_noreturn extern void es_append_raise_conflict(const EsAppend *append);
 
 #endif

@@ -35,7 +35,7 @@ typedef struct Entry
 	int             index;  /* its stream in the request */
 } Entry;
 
-pg_attribute_noreturn() static void bad_value(const EsPlace *place, const char *field,
+pg_noreturn static void bad_value(const EsPlace *place, const char *field,
 											  const char *what)
 {
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", what),
@@ -44,7 +44,7 @@ pg_attribute_noreturn() static void bad_value(const EsPlace *place, const char *
 							"\"data\", \"metadata\", \"id\", \"payload\"}]}].")));
 }
 
-pg_attribute_noreturn() static void bad_text(const EsPlace *place, const char *field,
+pg_noreturn static void bad_text(const EsPlace *place, const char *field,
 											 const char *what, const char *hint)
 {
 	ereport(ERROR, (errcode(ERRCODE_INVALID_TEXT_REPRESENTATION), errmsg("%s", what),

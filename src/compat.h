@@ -18,6 +18,10 @@
 #include "utils/acl.h"
 #include "utils/datetime.h"
 
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* The running top-level transaction, as the lock manager names it. */
 static inline LocalTransactionId
 es_compat_my_lxid(void)

@@ -142,7 +142,7 @@ is_empty_schema(const char *schema)
 						quote_literal_cstr(schema))) == 0;
 }
 
-pg_attribute_noreturn() static void refuse_schema(const char *schema, const char *detail)
+pg_noreturn static void refuse_schema(const char *schema, const char *detail)
 {
 	ereport(ERROR, (errcode(ERRCODE_DUPLICATE_SCHEMA),
 					errmsg("schema \"%s\" exists and is not an event store's", schema),
