@@ -66,9 +66,9 @@ compare_ids(const void *a, const void *b)
 	return memcmp(a, b, UUID_LEN);
 }
 
-/* An id may not come twice in one request. */
+/* An id may not come twice in one request; argument is where they stand. */
 void
-es_append_check_ids(const EsAppend *append, const EsPlace *place)
+es_append_check_ids(const EsAppend *append, const char *argument)
 {
 	pg_uuid_t *ids;
 	int        n = 0;
@@ -87,7 +87,7 @@ es_append_check_ids(const EsAppend *append, const EsPlace *place)
 		if (compare_ids(&ids[i - 1], &ids[i]) == 0)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("event id %s comes twice in one call", es_uuid_text(&ids[i])),
-							errdetail("In argument \"%s\".", es_place(place, "id")),
+							errdetail("In argument \"%s\".", argument),
 							errhint("Give each event an id of its own, or none.")));
 	}
 	pfree(ids);

@@ -46,10 +46,10 @@ typedef enum EsOutcome
 	ES_CONFLICT  /* a stream is not at its expected version; nothing was written */
 } EsOutcome;
 
-extern void      es_append_add_stream(EsAppend *append, int i, text *name, int64 expected);
-extern void      es_append_check_expected(int64 expected, const EsPlace *place);
-extern void      es_append_check_ids(const EsAppend *append, const EsPlace *place);
-extern EsOutcome es_append_run(EsAppend *append);
+extern void             es_append_add_stream(EsAppend *append, int i, text *name, int64 expected);
+extern void             es_append_check_expected(int64 expected, const EsPlace *place);
+extern void             es_append_check_ids(const EsAppend *append, const char *argument);
+extern EsOutcome        es_append_run(EsAppend *append);
 pg_noreturn extern void es_append_raise_conflict(const EsAppend *append);
 
 #endif

@@ -175,10 +175,9 @@ read_event(EsEvent *event, const Batch *batch, int i, Jsonb *base)
 static void
 read_batch(EsAppend *append, FunctionCallInfo fcinfo)
 {
-	static const EsPlace place = {ES_PLACE_ARRAYS, -1, -1};
-	Batch                batch;
-	Jsonb               *base = es_settings_metadata();
-	int                  n;
+	Batch  batch;
+	Jsonb *base = es_settings_metadata();
+	int    n;
 
 	read_array(&batch.types, fcinfo, 2, "types");
 	read_array(&batch.data, fcinfo, 3, "data");
@@ -208,7 +207,7 @@ read_batch(EsAppend *append, FunctionCallInfo fcinfo)
 		read_event(&append->events[i], &batch, i, base);
 		append->nids += append->events[i].has_id ? 1 : 0;
 	}
-	es_append_check_ids(append, &place);
+	es_append_check_ids(append, "ids");
 }
 
 static Datum

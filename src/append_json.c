@@ -35,8 +35,8 @@ typedef struct Entry
 	int             index;  /* its stream in the request */
 } Entry;
 
-pg_noreturn static void bad_value(const EsPlace *place, const char *field,
-											  const char *what)
+pg_noreturn static void
+bad_value(const EsPlace *place, const char *field, const char *what)
 {
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", what),
 					errdetail("In argument \"%s\".", es_place(place, field)),
@@ -44,8 +44,8 @@ pg_noreturn static void bad_value(const EsPlace *place, const char *field,
 							"\"data\", \"metadata\", \"id\", \"payload\"}]}].")));
 }
 
-pg_noreturn static void bad_text(const EsPlace *place, const char *field,
-											 const char *what, const char *hint)
+pg_noreturn static void
+bad_text(const EsPlace *place, const char *field, const char *what, const char *hint)
 {
 	ereport(ERROR, (errcode(ERRCODE_INVALID_TEXT_REPRESENTATION), errmsg("%s", what),
 					errdetail("In argument \"%s\".", es_place(place, field)), errhint("%s", hint)));
@@ -297,7 +297,7 @@ read_document(EsAppend *append, Jsonb *document, int *n)
 		MemoryContextAllocHuge(CurrentMemoryContext, Max(append->nevents, 1) * sizeof(EsEvent));
 	for (int i = 0; i < *n; i++)
 		read_events(append, &entries[i], base);
-	es_append_check_ids(append, &place);
+	es_append_check_ids(append, "appends");
 	return entries;
 }
 

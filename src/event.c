@@ -236,19 +236,6 @@ check_occurred_at(Jsonb *metadata, const EsPlace *place)
 					errhint("Write it as in \"2026-01-31T17:00:00.123456Z\".")));
 }
 
-/* Metadata is an object, and its occurred_at a time. */
-void
-es_event_check_metadata(Jsonb *metadata, const EsPlace *place)
-{
-	if (!JB_ROOT_IS_OBJECT(metadata))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("event metadata must be a JSON object"),
-				 errdetail("In argument \"%s\".", es_place(place, "metadata")),
-				 errhint("Leave it out, or write an object such as {\"actor\": \"anna\"}.")));
-	check_occurred_at(metadata, place);
-}
-
 /*
  * The metadata to store: the event's own over the base from the setting
  * pg_eventstore.metadata.  Either may be NULL.
@@ -256,11 +243,20 @@ es_event_check_metadata(Jsonb *metadata, const EsPlace *place)
 Jsonb *
 es_event_metadata(Jsonb *metadata, Jsonb *base, const EsPlace *place)
 {
+	Jsonb *result = metadata;
+
+	if (metadata != NULL && !JB_ROOT_IS_OBJECT(metadata))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("event metadata must be a JSON object"),
+				 errdetail("In argument \"%s\".", es_place(place, "metadata")),
+				 errhint("Leave it out, or write an object such as {\"actor\": \"anna\"}.")));
 	if (metadata == NULL)
-		return base;
-	es_event_check_metadata(metadata, place);
-	if (base == NULL)
-		return metadata;
-	return DatumGetJsonbP(
-		DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(base), JsonbPGetDatum(metadata)));
+		result = base;
+	else if (base != NULL)
+		result = DatumGetJsonbP(
+			DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(base), JsonbPGetDatum(metadata)));
+	if (result != NULL)
+		check_occurred_at(result, place);
+	return result;
 }

@@ -142,7 +142,8 @@ is_empty_schema(const char *schema)
 						quote_literal_cstr(schema))) == 0;
 }
 
-pg_noreturn static void refuse_schema(const char *schema, const char *detail)
+pg_noreturn static void
+refuse_schema(const char *schema, const char *detail)
 {
 	ereport(ERROR, (errcode(ERRCODE_DUPLICATE_SCHEMA),
 					errmsg("schema \"%s\" exists and is not an event store's", schema),
@@ -250,7 +251,8 @@ make_guards(Oid guard)
 
 #define ES_SEQUENCE_BEHIND                                                    \
 	"SELECT (SELECT position FROM es.events ORDER BY position DESC LIMIT 1) " \
-	"OPERATOR(pg_catalog.-) last_value FROM es.events_position_seq"
+	"OPERATOR(pg_catalog.-) last_value OPERATOR(pg_catalog.+) "               \
+	"CASE WHEN is_called THEN 0 ELSE 1 END FROM es.events_position_seq"
 #define ES_SEQUENCE_ODD                                                                    \
 	"SELECT pg_catalog.count(*) FROM pg_catalog.pg_sequence "                              \
 	"WHERE seqrelid OPERATOR(pg_catalog.=) 'es.events_position_seq'::pg_catalog.regclass " \

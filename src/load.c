@@ -117,7 +117,7 @@ es_load(PG_FUNCTION_ARGS)
 		CHECK_FOR_INTERRUPTS();
 	}
 	es_scan_end(scan);
-	table_close(events, AccessShareLock);
+	table_close(events, NoLock);
 	return (Datum) 0;
 }
 
@@ -134,7 +134,7 @@ read_column(text *stream, text *tenant, int64 version, AttrNumber column, int64 
 	if (slot != NULL)
 		*value = es_log_int8(slot, column);
 	es_scan_end(scan);
-	table_close(events, AccessShareLock);
+	table_close(events, NoLock);
 	return slot != NULL;
 }
 
@@ -182,7 +182,7 @@ es_event(PG_FUNCTION_ARGS)
 	if (slot != NULL)
 		es_rows_put_log(&rows, slot);
 	es_scan_end(scan);
-	table_close(events, AccessShareLock);
+	table_close(events, NoLock);
 	return (Datum) 0;
 }
 
@@ -198,7 +198,7 @@ es_event_exists(PG_FUNCTION_ARGS)
 	bool           exists = es_log_seek_id(scan, tenant, id) != NULL;
 
 	es_scan_end(scan);
-	table_close(events, AccessShareLock);
+	table_close(events, NoLock);
 	PG_RETURN_BOOL(exists);
 }
 

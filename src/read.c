@@ -255,7 +255,7 @@ es_read(PG_FUNCTION_ARGS)
 		CHECK_FOR_INTERRUPTS();
 	}
 	close_merge(&merge);
-	table_close(events, AccessShareLock);
+	table_close(events, NoLock);
 	return (Datum) 0;
 }
 
@@ -275,7 +275,7 @@ newest_position(bool published)
 	if (branch.slot != NULL)
 		position = branch.position;
 	es_scan_end(branch.scan);
-	table_close(events, AccessShareLock);
+	table_close(events, NoLock);
 	return position;
 }
 

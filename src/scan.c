@@ -20,7 +20,10 @@
 #include "compat.h"
 #include "scan.h"
 
-/* The caller holds a lock on heap and keeps it until es_scan_end(). */
+/*
+ * The caller holds a lock on heap.  That lock and the index's are kept until the
+ * end of the transaction, for rows that were read may point into TOAST.
+ */
 EsScan *
 es_scan_begin(Relation heap, Oid index, Snapshot snapshot, int nkeys)
 {
@@ -96,6 +99,6 @@ es_scan_end(EsScan *scan)
 {
 	ExecDropSingleTupleTableSlot(scan->slot);
 	index_endscan(scan->desc);
-	index_close(scan->index, AccessShareLock);
+	index_close(scan->index, NoLock);
 	pfree(scan);
 }

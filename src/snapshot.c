@@ -147,7 +147,7 @@ check_reached(const EsSnapshot *snapshot)
 	int64          version = es_log_tail(scan, snapshot->tenant, snapshot->stream).version;
 
 	es_scan_end(scan);
-	table_close(events, AccessShareLock);
+	table_close(events, NoLock);
 	if (snapshot->version > version)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("stream \"%s\" has not reached version %lld",
@@ -271,7 +271,7 @@ es_load_snapshot(PG_FUNCTION_ARGS)
 	if (slot != NULL)
 		es_rows_put_columns(&rows, slot, columns, lengthof(columns));
 	es_scan_end(scan);
-	table_close(snapshots, AccessShareLock);
+	table_close(snapshots, NoLock);
 	return (Datum) 0;
 }
 
@@ -314,7 +314,7 @@ rehydrate_snapshot(EsRows *rows, text *tenant, text *stream, bool any, int32 sch
 	int64           version = slot == NULL ? 0 : put_snapshot(rows, slot);
 
 	es_scan_end(scan);
-	table_close(snapshots, AccessShareLock);
+	table_close(snapshots, NoLock);
 	return version;
 }
 
@@ -343,7 +343,7 @@ es_rehydrate(PG_FUNCTION_ARGS)
 		CHECK_FOR_INTERRUPTS();
 	}
 	es_scan_end(scan);
-	table_close(events, AccessShareLock);
+	table_close(events, NoLock);
 	return (Datum) 0;
 }
 

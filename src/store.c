@@ -91,7 +91,8 @@ schema_changed(Datum arg, int cacheid, uint32 hashvalue)
 	forget_store();
 }
 
-pg_noreturn static void not_ready(const char *detail)
+pg_noreturn static void
+not_ready(const char *detail)
 {
 	ereport(ERROR, (errcode(ERRCODE_ES_NO_STORE), errmsg("the event store is not ready"),
 					errdetail_internal("%s", detail),

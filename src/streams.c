@@ -231,6 +231,6 @@ es_streams(PG_FUNCTION_ARGS)
 	put_streams(&rows, &listing, max_count);
 	es_scan_end(listing.tails);
 	es_scan_end(listing.names);
-	table_close(events, AccessShareLock);
+	table_close(events, NoLock);
 	return (Datum) 0;
 }
