@@ -113,7 +113,8 @@ read_tails(EsAppend *append, Relation events, const EsStore *store)
 
 	for (int i = 0; i < append->nstreams; i++)
 	{
-		append->log[i].tail = es_log_tail(scan, append->tenant, append->log[i].name);
+		append->log[i].tail =
+			es_log_tail(scan, append->tenant, append->log[i].name, append->streams[i].expected);
 		append->streams[i].actual = append->log[i].tail.version;
 	}
 	es_scan_end(scan);

@@ -116,13 +116,21 @@ is_visible(Relation events, TupleTableSlot *slot)
 /*
  * A stream's last event; the scan must be of SnapshotSelf, which sees the newest
  * committed state and all of this transaction, and takes no predicate locks.
+ *
+ * hint is the version that the caller takes for the last one, or 0: a scan reads
+ * all that its keys allow of a leaf page, so that looking from the hint on spares
+ * most of the stream.  A wrong hint costs a second look, never an answer.
  */
 EsTail
-es_log_tail(EsScan *scan, text *tenant, text *stream)
+es_log_tail(EsScan *scan, text *tenant, text *stream, int64 hint)
 {
-	TupleTableSlot *slot = es_log_seek_tail(scan, tenant, stream);
 	EsTail          tail = {0, 0, DT_NOBEGIN, true};
+	TupleTableSlot *slot;
 
+	es_log_seek_range(scan, tenant, stream, Max(hint, 1), PG_INT64_MAX);
+	slot = es_scan_next(scan, BackwardScanDirection);
+	if (slot == NULL && hint > 1)
+		slot = es_log_seek_tail(scan, tenant, stream);
 	if (slot == NULL)
 		return tail;
 	tail.version = es_log_int8(slot, ES_EVENTS_VERSION);

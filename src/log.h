@@ -50,7 +50,7 @@ extern TupleTableSlot *es_log_seek_id(EsScan *scan, text *tenant, const pg_uuid_
 extern int64       es_log_int8(TupleTableSlot *slot, AttrNumber column);
 extern TimestampTz es_log_recorded_at(TupleTableSlot *slot);
 
-extern EsTail es_log_tail(EsScan *scan, text *tenant, text *stream);
+extern EsTail es_log_tail(EsScan *scan, text *tenant, text *stream, int64 hint);
 extern bool   es_log_find(EsScan *scan, text *tenant, const EsEvent *wanted, EsStored *stored);
 
 extern TimestampTz es_log_write(Relation events, const EsStore *store, text *tenant,

@@ -144,7 +144,8 @@ check_reached(const EsSnapshot *snapshot)
 	const EsStore *store;
 	Relation       events = es_store_open_events(AccessShareLock, &store);
 	EsScan        *scan = es_log_stream_scan(events, store, SnapshotSelf);
-	int64          version = es_log_tail(scan, snapshot->tenant, snapshot->stream).version;
+	int64          version =
+		es_log_tail(scan, snapshot->tenant, snapshot->stream, snapshot->version).version;
 
 	es_scan_end(scan);
 	table_close(events, NoLock);
