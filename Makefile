@@ -22,9 +22,27 @@ endif
 SHLIB_LINK  = -luuid
 EXTRA_CLEAN = pg_eventstore--*.sql
 
+# The commands of the project itself; they find or install a server on their own.
+COMMANDS    = demo demo-stop check bench-quick mutants
+ifeq ($(filter-out $(COMMANDS),$(or $(MAKECMDGOALS),all)),)
+
+.PHONY: $(COMMANDS)
+demo demo-stop check:
+	@script/$@
+bench-quick:
+	@script/with-build bench/run-quick
+mutants:
+	@script/with-build test/mutants/run
+
+else
+
 PG_CONFIG  ?= pg_config
 PGXS       := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
+$(OBJS): $(wildcard src/*.h)
+
 pg_eventstore--$(EXTVERSION).sql: sql/pg_eventstore.sql
 	cp $< $@
+
+endif

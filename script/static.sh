@@ -1,0 +1,108 @@
+# The checks that need no server.  Sourced by script/check.
+# shellcheck shell=bash
+
+# Each check is a function that answers with its status: 0 passed, 77 skipped
+# (it says why), anything else failed.
+static_checks() {
+	local file
+
+	# The build that the other suites use had -Werror too.
+	result pass "static: no warning with the installed headers"
+	static_check "no warning with another minor release's headers" build_other_minor
+	static_check "the same server symbols with both minor releases' headers" same_imports
+	static_check "exported symbols carry our prefix" exports_prefixed
+	static_check "one version in META.json and the control file" one_version
+	static_check "every test is in its schedule" schedules_complete
+	for file in "$WORK/tree/test/static"/*; do
+		[ ! -x "$file" ] || static_check "${file##*/}" as_server "$file"
+	done
+}
+
+static_check() {
+	local name=$1 status=0 output
+
+	shift
+	output=$("$@" 2>&1) || status=$?
+	case $status in
+		0) result pass "static: $name" ;;
+		77) result skip "static: $name: $output" ;;
+		*) result fail "static: $name"; say "$output" ;;
+	esac
+}
+
+# Builds with the headers of the other minor release that the archive has.
+# Newer ones declare what older servers lack.
+build_other_minor() {
+	local package=postgresql-server-dev-$MAJOR dir=$WORK/other version config
+
+	version=$(other_version "$package")
+	[ -n "$version" ] || { say "no other version of $package to be had"; return 77; }
+	mkdir -p "$dir/package"
+	(
+		cd "$dir"
+		apt-get download "$package=$version" &&
+			dpkg -x "$package"_*.deb package
+	) > "$dir/download.log" 2>&1 ||
+		{ say "$package $version cannot be downloaded"; return 77; }
+	! is_root || chown -R postgres: "$dir"
+	copy_tree "$dir/tree"
+	config=$(private_postgres "$dir/pg" "$dir/package/usr/include/postgresql")
+	as_server make -C "$dir/tree" PG_CONFIG="$config" with_llvm=no WERROR=-Werror
+}
+
+# The newest version of a package in the archive that is not installed.
+other_version() {
+	local installed
+
+	installed=$(dpkg-query -W -f '${Version}' "$1" 2>/dev/null) || return 0
+	apt-cache madison "$1" | awk -v installed="$installed" \
+		'$3 != installed { print $3; exit }'
+}
+
+same_imports() {
+	local other=$WORK/other/tree/pg_eventstore.so
+
+	[ -e "$other" ] || { say "there was no second build"; return 77; }
+	diff <(imports "$WORK/tree/pg_eventstore.so") <(imports "$other")
+}
+
+imports() {
+	nm -D --undefined-only "$1" | awk '{ print $NF }' | sort
+}
+
+exports_prefixed() {
+	local others
+
+	others=$(nm -D --defined-only "$WORK/tree/pg_eventstore.so" | awk '{ print $NF }' |
+		grep -vE '^(es_|pg_finfo_es_|Pg_magic_func$|_PG_init$)') || true
+	[ -z "$others" ] || { say "$others"; return 1; }
+}
+
+one_version() {
+	local version
+
+	version=$(sed -n "s/^default_version = '\(.*\)'/\1/p" "$TOP/pg_eventstore.control")
+	! grep '"version"' "$TOP/META.json" | grep -v '"meta-spec"' |
+		grep -vF "\"version\": \"$version\""
+}
+
+# A schedule that forgets a file would leave it unrun.
+schedules_complete() {
+	diff <(scheduled schedule) <(cd "$TOP" && all_tests test/sql .sql schedule) &&
+		diff <(scheduled isolation_schedule) \
+			<(cd "$TOP" && all_tests test/specs .spec isolation_schedule)
+}
+
+scheduled() {
+	[ ! -f "$TOP/test/$1" ] ||
+		sed -n 's/^test: *//p' "$TOP/test/$1" | tr -s ' ' '\n' | sort
+}
+
+all_tests() {
+	local file
+
+	[ -f "test/$3" ] || return 0
+	for file in "$1"/*"$2"; do
+		basename "$file" "$2"
+	done | sort
+}
