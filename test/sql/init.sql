@@ -1,0 +1,295 @@
+-- es_init and es_reset: a store is made, adopted, repaired, migrated; what is not
+-- a store is refused (O1, O2, O5).
+\set SHOW_CONTEXT never
+\set home :DBNAME
+CREATE DATABASE es_test_init;
+\c es_test_init
+
+CREATE EXTENSION pg_eventstore;
+
+-- Every call on a database without a store says what to do.
+SELECT es_append('order-1', 0, 'Placed', '{}');
+\echo :SQLSTATE
+SELECT es_load('order-1');
+\echo :SQLSTATE
+SELECT es_head();
+\echo :SQLSTATE
+SELECT es_reset();
+\echo :SQLSTATE
+-- What needs no store works without one.
+SELECT es_category('order-1'), es_key('order-1');
+
+-- A rolled back es_init leaves nothing.
+BEGIN;
+SELECT es_init();
+SELECT es_append('order-1', 0, 'Placed', '{}');
+ROLLBACK;
+SELECT count(*) FROM pg_namespace WHERE nspname IN ('es', 'es_private');
+SELECT es_head();
+
+BEGIN READ ONLY;
+SELECT es_init();
+\echo :SQLSTATE
+ROLLBACK;
+
+SELECT es_init();
+SELECT es_init();
+SELECT version FROM es.store;
+-- The tables are no members of the extension.
+SELECT count(*) FROM pg_depend
+WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+  AND classid = 'pg_class'::regclass;
+INSERT INTO es.store VALUES (1, now());
+\echo :SQLSTATE
+
+-- Adoption mends what is missing, and says so.
+SELECT es_append('order-1', 0, 'Placed', '{}');
+DROP TRIGGER es_guard_row ON es.events;
+SELECT es_append('order-1', 1, 'Paid', '{}');
+\echo :SQLSTATE
+SELECT count(*) FROM es_load('order-1');
+\echo :SQLSTATE
+SELECT es_init();
+SELECT es_init();
+ALTER TABLE es.events DISABLE TRIGGER es_guard_statement;
+SELECT es_head();
+\echo :SQLSTATE
+ALTER TABLE es.events ENABLE TRIGGER es_guard_statement;
+SELECT es_head();
+\echo :SQLSTATE
+ALTER TABLE es.events ENABLE ALWAYS TRIGGER es_guard_statement;
+SELECT es_head();
+ALTER TRIGGER es_guard_row ON es.events RENAME TO watchman;
+SELECT es_head();
+SELECT es_init();
+DROP TRIGGER watchman ON es.events;
+SELECT es_init();
+
+-- A guard that is not the guard: a condition, another function, another event.
+DROP TRIGGER es_guard_row ON es.events;
+CREATE TRIGGER es_guard_row BEFORE INSERT OR UPDATE OR DELETE ON es.events
+	FOR EACH ROW WHEN (false) EXECUTE FUNCTION es_guard();
+ALTER TABLE es.events ENABLE ALWAYS TRIGGER es_guard_row;
+SELECT es_head();
+SELECT es_init();
+DROP TRIGGER es_guard_row ON es.events;
+CREATE TRIGGER es_guard_row BEFORE UPDATE OR DELETE ON es.events
+	FOR EACH ROW EXECUTE FUNCTION es_guard();
+ALTER TABLE es.events ENABLE ALWAYS TRIGGER es_guard_row;
+SELECT es_head();
+SELECT es_init();
+DROP TRIGGER es_guard_row ON es.events;
+CREATE FUNCTION public.es_guard_too() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER es_guard_row BEFORE INSERT OR UPDATE OR DELETE ON es.events
+	FOR EACH ROW EXECUTE FUNCTION public.es_guard_too();
+ALTER TABLE es.events ENABLE ALWAYS TRIGGER es_guard_row;
+SELECT es_head();
+SELECT es_init();
+SELECT es_head();
+
+-- An index that the store reads by.
+DROP INDEX es.events_category_position_idx;
+SELECT es_head();
+\echo :SQLSTATE
+SELECT es_init();
+ALTER TABLE es.events DROP CONSTRAINT events_id_key;
+SELECT es_head();
+SELECT es_init();
+ALTER TABLE es.events DROP CONSTRAINT events_version_key;
+SELECT es_head();
+SELECT es_init();
+ALTER TABLE es.events DROP CONSTRAINT events_pkey;
+SELECT es_head();
+SELECT es_init();
+DROP INDEX es.events_recorded_at_idx;
+SELECT es_head();
+SELECT es_init();
+-- One of the same columns under another name does.
+ALTER INDEX es.events_category_position_idx RENAME TO my_category_idx;
+SELECT es_head();
+DROP VIEW es_private.all_streams;
+SELECT es_head();
+\echo :SQLSTATE
+SELECT es_init();
+DROP TABLE es.snapshots;
+SELECT es_head();
+\echo :SQLSTATE
+SELECT es_init();
+
+-- Columns are those of an event store, or it is none.
+ALTER TABLE es.events ADD COLUMN mine text;
+SELECT es_head();
+\echo :SQLSTATE
+SELECT es_init();
+ALTER TABLE es.events DROP COLUMN mine;
+SELECT es_head();
+\echo :SQLSTATE
+ALTER TABLE es.snapshots RENAME COLUMN state TO condition;
+SELECT es_head();
+ALTER TABLE es.snapshots RENAME COLUMN condition TO state;
+
+\c :home
+DROP DATABASE es_test_init;
+CREATE DATABASE es_test_init;
+\c es_test_init
+CREATE EXTENSION pg_eventstore;
+SELECT es_init();
+SELECT es_append('order-1', 0, 'Placed', '{}');
+ALTER TABLE es.events RENAME TO happenings;
+SELECT es_head();
+\echo :SQLSTATE
+ALTER TABLE es.happenings RENAME TO events;
+SELECT es_head();
+ALTER SCHEMA es RENAME TO old_es;
+SELECT es_head();
+\echo :SQLSTATE
+ALTER SCHEMA old_es RENAME TO es;
+SELECT es_head();
+
+-- The sequence of positions: set back, it is an error and not a disorder (A4);
+-- es_init mends it.
+SELECT setval('es.events_position_seq', 1, false);
+SELECT es_append('order-1', 1, 'Paid', '{}');
+\echo :SQLSTATE
+SELECT setval('es.events_position_seq', 1, false);
+SELECT es_append('order-2', 0, 'Placed', '{}');
+\echo :SQLSTATE
+SELECT setval('es.events_position_seq', 1, false);
+SELECT es_init();
+SELECT es_append('order-1', 1, 'Paid', '{}');
+SELECT es_position('order-1', 2) > es_position('order-1', 1) AS higher;
+ALTER SEQUENCE es.events_position_seq CACHE 20 CYCLE;
+SELECT es_init();
+SELECT seqcache, seqcycle FROM pg_sequence WHERE seqrelid = 'es.events_position_seq'::regclass;
+
+-- Migration: the store's version is a row.
+-- (Sessions keep what they found until es_init or DDL says otherwise: reconnect.)
+UPDATE es.store SET version = 0;
+\c
+SELECT es_append('order-1', -1, 'Paid', '{}');
+\echo :SQLSTATE
+SELECT es_init();
+SELECT es_append('order-1', -1, 'Paid', '{}');
+UPDATE es.store SET version = 999;
+\c
+SELECT es_append('order-1', -1, 'Paid', '{}');
+\echo :SQLSTATE
+SELECT es_init();
+\echo :SQLSTATE
+UPDATE es.store SET version = 1;
+\c
+SELECT es_append('order-1', -1, 'Paid', '{}');
+DELETE FROM es.store;
+\c
+SELECT es_append('order-1', -1, 'Paid', '{}');
+\echo :SQLSTATE
+INSERT INTO es.store VALUES (1, now());
+SELECT es_append('order-1', -1, 'Paid', '{}');
+
+-- Who may create or adopt.
+CREATE ROLE es_test_init_plain;
+CREATE ROLE es_test_init_owner;
+SET ROLE es_test_init_plain;
+SELECT es_init();
+\echo :SQLSTATE
+RESET ROLE;
+GRANT EXECUTE ON FUNCTION es_guard() TO es_test_init_owner;
+SET ROLE es_test_init_owner;
+SELECT es_init();
+\echo :SQLSTATE
+RESET ROLE;
+
+\c :home
+DROP DATABASE es_test_init;
+CREATE DATABASE es_test_init;
+\c es_test_init
+CREATE EXTENSION pg_eventstore;
+GRANT CREATE ON DATABASE es_test_init TO es_test_init_plain, es_test_init_owner;
+
+-- A schema es that is somebody else's.
+CREATE SCHEMA es;
+CREATE TABLE es.elephants (id int);
+SELECT es_init();
+\echo :SQLSTATE
+DROP TABLE es.elephants;
+SELECT es_init();
+DROP SCHEMA es, es_private CASCADE;
+CREATE SCHEMA es AUTHORIZATION es_test_init_plain;
+SELECT es_init();
+\echo :SQLSTATE
+DROP SCHEMA es;
+CREATE SCHEMA es_private AUTHORIZATION es_test_init_plain;
+SELECT es_init();
+\echo :SQLSTATE
+DROP SCHEMA es_private;
+CREATE SCHEMA es;
+CREATE TABLE es.store (version int NOT NULL, created_at timestamptz NOT NULL);
+INSERT INTO es.store VALUES (1, now());
+CREATE TABLE es.events (position bigint, secret text);
+ALTER TABLE es.events OWNER TO es_test_init_plain;
+SELECT es_init();
+\echo :SQLSTATE
+DROP SCHEMA es CASCADE;
+
+-- A role that may execute the guard's function owns a store.
+GRANT EXECUTE ON FUNCTION es_guard() TO es_test_init_owner;
+SET ROLE es_test_init_owner;
+SELECT es_init();
+SELECT es_append('order-1', 0, 'Placed', '{}');
+RESET ROLE;
+SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class
+WHERE relnamespace IN ('es'::regnamespace, 'es_private'::regnamespace);
+SET ROLE es_test_init_plain;
+SELECT es_init();
+\echo :SQLSTATE
+RESET ROLE;
+SELECT es_init();
+
+-- es_reset: the owner, and only where ALTER DATABASE has allowed it.
+SELECT es_reset();
+\echo :SQLSTATE
+SET pg_eventstore.allow_reset = on;
+SELECT es_reset();
+\echo :SQLSTATE
+ALTER ROLE es_test_init_owner IN DATABASE es_test_init SET pg_eventstore.allow_reset = on;
+SET ROLE es_test_init_owner;
+SELECT es_reset();
+\echo :SQLSTATE
+ALTER DATABASE es_test_init SET pg_eventstore.allow_reset = on;
+RESET ROLE;
+ALTER DATABASE es_test_init SET pg_eventstore.allow_reset = off;
+SELECT es_reset();
+\echo :SQLSTATE
+ALTER DATABASE es_test_init SET pg_eventstore.allow_reset = on;
+SET ROLE es_test_init_plain;
+SELECT es_reset();
+\echo :SQLSTATE
+RESET ROLE;
+BEGIN READ ONLY;
+SELECT es_reset();
+\echo :SQLSTATE
+ROLLBACK;
+SELECT es_snapshot('order-1', 1, '{}');
+BEGIN;
+SELECT es_reset();
+ROLLBACK;
+SELECT count(*) FROM es_load('order-1');
+SET ROLE es_test_init_owner;
+SELECT es_reset();
+RESET ROLE;
+SELECT count(*) FROM es.events;
+SELECT count(*) FROM es_load_snapshot('order-1');
+TRUNCATE es.events;
+\echo :SQLSTATE
+SELECT es_append('order-1', 0, 'Placed', '{}');
+SELECT es_head();
+-- A table of the user's that refers to events stays in the way.
+CREATE TABLE receipts (position bigint REFERENCES es.events);
+SELECT es_reset();
+\echo :SQLSTATE
+DROP TABLE receipts;
+SELECT es_reset();
+
+\c :home
+DROP DATABASE es_test_init;
+DROP ROLE es_test_init_plain, es_test_init_owner;
