@@ -19,7 +19,7 @@ for name in $(compgen -e); do
 	esac
 done
 unset name MAKEFLAGS MAKELEVEL MFLAGS
-export LC_ALL=C.UTF-8
+export LC_ALL=C.UTF-8 LANG=C.UTF-8
 
 say() {
 	printf '%s\n' "$*"
