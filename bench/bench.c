@@ -69,12 +69,24 @@ const Row bench_rows[] = {
 	 .contenders = {&bench_batch, &bench_copy}},
 };
 
+static const Row *
+find_row(const char *name)
+{
+	for (size_t i = 0; i < lengthof(bench_rows); i++)
+	{
+		if (strcmp(bench_rows[i].name, name) == 0)
+			return &bench_rows[i];
+	}
+	bench_die("there is no such row", name);
+	return NULL;
+}
+
 static bool
 is_wanted(const Row *row, char **names, int n)
 {
 	for (int i = 0; i < n; i++)
 	{
-		if (strcmp(row->name, names[i]) == 0)
+		if (find_row(names[i]) == row)
 			return true;
 	}
 	return n == 0;
@@ -98,6 +110,8 @@ main(int argc, char **argv)
 
 	if (argc < 2)
 		bench_die("usage", "bench <connection string> [row ...]");
+	for (int i = 2; i < argc; i++)
+		find_row(argv[i]);
 	admin = bench_connect(argv[1]);
 	bench_share_cpu(0);
 	print_head(admin);
