@@ -71,10 +71,14 @@ as_server() {
 	(exec_server "$@")
 }
 
+# The name of this Debian release.
+release_name() {
+	sed -n 's/^VERSION_CODENAME=//p' /etc/os-release
+}
+
 # The release's own major version of PostgreSQL; nothing where we do not know.
 release_major() {
-	# shellcheck source=/dev/null
-	case $(. /etc/os-release && say "${VERSION_CODENAME:-}") in
+	case $(release_name) in
 		bookworm) say 15 ;;
 		trixie) say 17 ;;
 		forky) say 18 ;;
@@ -106,11 +110,11 @@ make_work_dir() {
 	fi
 	WORK=$place
 	if is_root; then
-		chown postgres: "$place"
+		give "$place"
 		if ! as_server_reaches "$place"; then
 			chown root: "$place"
 			WORK=$(mktemp -d "/var/tmp/pg_eventstore-$1.XXXXXX")
-			chown postgres: "$WORK"
+			give "$WORK"
 		fi
 	fi
 	say "$WORK" > "$place/where"
@@ -176,7 +180,7 @@ await_end() {
 make_sockets() {
 	SOCKETS=$(mktemp -d /tmp/es.XXXXXX)
 	say "$SOCKETS" >> "$WORK/sockets"
-	! is_root || chown postgres: "$SOCKETS"
+	give "$SOCKETS"
 }
 
 remove_sockets() {
@@ -190,14 +194,17 @@ remove_sockets() {
 	done < "$1/sockets"
 }
 
-# Copies the project, without what was built in it, to a directory of the
-# server's user.
+# Copies the project, without what was built in it, to a directory.
 copy_tree() {
 	mkdir -p "$1"
 	tar -C "$TOP" -cf - --exclude=./.git --exclude=./.check --exclude=./.demo \
 		--exclude=./.bench --exclude=./.build --exclude='*.o' --exclude='*.so' \
 		--exclude='*.bc' . | tar -C "$1" -xf - --no-same-owner
-	! is_root || chown -R postgres: "$1"
+}
+
+# Hands files to the server's user.
+give() {
+	! is_root || chown -R postgres: "$@"
 }
 
 # Makes a private installation of PostgreSQL in a directory: copies of the
@@ -249,19 +256,30 @@ common_path() {
 	say "$path"
 }
 
-# Copies the project into the work directory, builds it there and installs it
-# into a private installation, which PG_CONFIG names afterwards and BINDIR's
-# programs belong to.  Further arguments are for make.
-# shellcheck disable=SC2120
+# Copies the project into a directory of the work directory, builds it there and
+# installs it into a private installation.  Prints the path of its pg_config.
+# Further arguments are for make.
 build_private() {
-	find_postgres
-	copy_tree "$WORK/tree"
-	PG_CONFIG=$(private_postgres "$WORK/pg")
-	BINDIR=$("$PG_CONFIG" --bindir)
+	local dir=$1 config
+
+	shift
+	mkdir -p "$dir"
+	copy_tree "$dir/tree"
+	give "$dir"
+	config=$(private_postgres "$dir/pg")
 	# Not every machine has the compiler for bitcode, and no test needs it.
-	as_server make -C "$WORK/tree" PG_CONFIG="$PG_CONFIG" with_llvm=no "$@" \
-		all install > "$WORK/build.log" 2>&1 ||
-		{ tail -n 60 "$WORK/build.log"; die "the extension cannot be built"; }
+	as_server make -C "$dir/tree" PG_CONFIG="$config" with_llvm=no "$@" \
+		all install > "$dir/build.log" 2>&1 ||
+		{ tail -n 60 "$dir/build.log" >&2; die "the extension cannot be built"; }
+	say "$config"
+}
+
+# Builds in the work directory, and makes the private installation there the one
+# that PG_CONFIG names and BINDIR's programs belong to.
+build() {
+	find_postgres
+	PG_CONFIG=$(build_private "$WORK" "$@")
+	BINDIR=$("$PG_CONFIG" --bindir)
 }
 
 # Starts a server on a new data directory in SOCKETS; the rest is lines for its settings.

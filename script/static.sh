@@ -44,8 +44,8 @@ build_other_minor() {
 			dpkg -x "$package"_*.deb package
 	) > "$dir/download.log" 2>&1 ||
 		{ say "$package $version cannot be downloaded"; return 77; }
-	! is_root || chown -R postgres: "$dir"
 	copy_tree "$dir/tree"
+	give "$dir"
 	config=$(private_postgres "$dir/pg" "$dir/package/usr/include/postgresql")
 	as_server make -C "$dir/tree" PG_CONFIG="$config" with_llvm=no WERROR=-Werror
 }
