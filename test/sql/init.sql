@@ -79,6 +79,12 @@ ALTER TABLE es.events ENABLE ALWAYS TRIGGER es_guard_row;
 SELECT es_head();
 SELECT es_init();
 DROP TRIGGER es_guard_row ON es.events;
+CREATE TRIGGER es_guard_row BEFORE INSERT OR UPDATE OF position OR DELETE ON es.events
+	FOR EACH ROW EXECUTE FUNCTION es_guard();
+ALTER TABLE es.events ENABLE ALWAYS TRIGGER es_guard_row;
+SELECT es_head();
+SELECT es_init();
+DROP TRIGGER es_guard_row ON es.events;
 CREATE FUNCTION public.es_guard_too() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
 CREATE TRIGGER es_guard_row BEFORE INSERT OR UPDATE OR DELETE ON es.events
 	FOR EACH ROW EXECUTE FUNCTION public.es_guard_too();

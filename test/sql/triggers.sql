@@ -175,13 +175,22 @@ EXCEPTION WHEN check_violation THEN
 END $$;
 DO $$ BEGIN PERFORM es_append_batch('check-1', 1, '{Polite,Rude}', ARRAY['1', '2']::jsonb[]); EXCEPTION WHEN check_violation THEN RAISE NOTICE '%', sqlstate; END $$;
 SELECT es_stream_version('check-1');
--- A name like the store's own is a constraint all the same.
-ALTER TABLE es.events ADD CONSTRAINT es_polite CHECK (type <> 'Loud');
+ALTER TABLE es.events DROP CONSTRAINT polite;
+-- A name like the store's own makes no difference.
+ALTER TABLE es.events ADD CONSTRAINT es_polite CHECK (type <> 'Loud') NOT VALID;
 DO $$ BEGIN PERFORM es_append('check-1', 1, 'Loud', '{}'); EXCEPTION WHEN check_violation THEN RAISE NOTICE '%', sqlstate; END $$;
 SELECT es_stream_version('check-1');
-ALTER TABLE es.events DROP CONSTRAINT polite, DROP CONSTRAINT es_polite;
+ALTER TABLE es.events DROP CONSTRAINT es_polite;
+-- NOT NULL.
 ALTER TABLE es.events ALTER COLUMN metadata SET NOT NULL;
 \echo :SQLSTATE
+ALTER DATABASE es_test_triggers SET pg_eventstore.allow_reset = on;
+SELECT es_reset() LIKE 'emptied%' AS emptied;
+ALTER TABLE es.events ALTER COLUMN metadata SET NOT NULL;
+SELECT es_append('null-1', 0, 'T', '{}', '{"actor": "anna"}');
+DO $$ BEGIN PERFORM es_append('null-1', 1, 'T', '{}'); EXCEPTION WHEN not_null_violation THEN RAISE NOTICE '%', sqlstate; END $$;
+SELECT version, metadata FROM es_load('null-1');
+ALTER TABLE es.events ALTER COLUMN metadata DROP NOT NULL;
 
 -- Indexes of the user: partial, on expressions, unique, exclusion, hash, gin, brin.
 CREATE UNIQUE INDEX one_mail ON es.events ((data->>'mail')) WHERE type = 'Registered';
