@@ -14,7 +14,7 @@ SELECT is(es_append('order-1', -1, 'Packed', '{}'), 3::bigint, '-1 appends at an
 SELECT is(es_append('order-1', -2, 'Shipped', '{}'), 4::bigint, '-2 appends to a stream that exists');
 SELECT throws_ok($$SELECT es_append('order-2', -2, 'Shipped', '{}')$$, 'SE001', NULL, '-2 refuses a stream that does not exist');
 SELECT throws_ok($$SELECT es_append('order-1', 0, 'Placed', '{}')$$, 'SE001',
-	'stream "order-1" is at version 4, which is not as expected', '0 refuses a stream that exists');
+	NULL, '0 refuses a stream that exists');
 SELECT throws_ok($$SELECT es_append('order-1', 3, 'Placed', '{}')$$, 'SE001', NULL, 'n refuses a stream that has gone on');
 SELECT throws_ok($$SELECT es_append('order-1', 5, 'Placed', '{}')$$, 'SE001', NULL, 'n refuses a stream that is not there yet');
 SELECT throws_ok($$SELECT es_append('order-1', -3, 'Placed', '{}')$$, '22023', NULL, 'other negative numbers mean nothing');

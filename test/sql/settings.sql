@@ -29,6 +29,19 @@ SET pg_eventstore.metadata = '{"actor": }';
 SET pg_eventstore.metadata = ' ';
 \echo :SQLSTATE
 SET pg_eventstore.metadata = '1';
+SET pg_eventstore.metadata = '{"a": 1} {"b": 2}';
+SET pg_eventstore.metadata = '{"occurred_at": "soon"}';
+SELECT es_append('order-2', -1, 'Never', '{}');
+\echo :SQLSTATE
+SET pg_eventstore.metadata = '{"occurred_at": "2024-02-29T12:00:00Z"}';
+SELECT es_append('order-4', -1, 'Dated', '{}');
+SELECT metadata FROM es_load('order-4');
+-- What JSON allows and jsonb does not.
+RESET pg_eventstore.metadata;
+SET pg_eventstore.metadata = '{"a": "\u0000"}';
+SELECT es_append('order-2', -1, 'Never', '{}');
+\echo :SQLSTATE
+RESET pg_eventstore.metadata;
 SHOW pg_eventstore.metadata;
 SET pg_eventstore.metadata = E' \n{"a": {"b": [1, 2]}}';
 SELECT es_append('order-2', -1, 'Nested', '{}', '{"a": {"c": 3}}');

@@ -120,6 +120,26 @@ ALTER TABLE es.events DISABLE TRIGGER refuse;
 SELECT es_append('plain-1', 6, 'Allowed', '{}');
 DROP TRIGGER refuse ON es.events;
 
+-- A BEFORE trigger that appends: its own event is not stored yet.
+CREATE TRIGGER follow BEFORE INSERT ON es.events FOR EACH ROW WHEN (NEW.category = 'chain' AND NEW.type <> 'Followed') EXECUTE FUNCTION follow('same');
+SELECT es_append('chain-3', 0, 'A', '1');
+\echo :SQLSTATE
+SELECT es_append('plain-1', 7, 'Allowed', '{}');
+DROP TRIGGER follow ON es.events;
+-- A trigger that catches the error of a nested append.
+CREATE FUNCTION attempt() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM es_append(NEW.stream, 0, 'Again', '{}');
+	RETURN NULL;
+EXCEPTION WHEN SQLSTATE 'SE001' THEN
+	PERFORM es_append('refused-1', -1, 'Noted', to_jsonb(NEW.version));
+	RETURN NULL;
+END $$;
+CREATE TRIGGER attempt AFTER INSERT ON es.events FOR EACH ROW WHEN (NEW.category = 'chain') EXECUTE FUNCTION attempt();
+SELECT last_version FROM es_append_batch('chain-4', 0, '{A,B}', ARRAY['1', '2']::jsonb[]);
+SELECT stream, version, type, data FROM es.events WHERE stream IN ('chain-4', 'refused-1') ORDER BY position;
+DROP TRIGGER attempt ON es.events;
+
 -- A foreign key from the log, and one to it.
 CREATE TABLE kinds (type text COLLATE "C" PRIMARY KEY);
 INSERT INTO kinds SELECT DISTINCT type FROM es.events;
@@ -221,6 +241,15 @@ ALTER TABLE es.events DROP CONSTRAINT once;
 ALTER TABLE es.events ADD CONSTRAINT late UNIQUE (tenant, stream, version, id) DEFERRABLE INITIALLY DEFERRED;
 SELECT es_append('single-1', 1, 'T', '{}');
 ALTER TABLE es.events DROP CONSTRAINT late;
+-- A user's unique index with the name of the store's in another schema, and given ids.
+CREATE SCHEMA other;
+CREATE TABLE other.events (id int CONSTRAINT events_id_key UNIQUE);
+CREATE FUNCTION clash() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO other.events VALUES (1); RETURN NULL; END $$;
+CREATE TRIGGER clash AFTER INSERT ON es.events FOR EACH ROW EXECUTE FUNCTION clash();
+SELECT es_append('clash-1', 0, 'T', '{}', NULL, '01902bd4-0000-7000-8000-000000000011');
+SELECT es_append('clash-1', 1, 'T', '{}', NULL, '01902bd4-0000-7000-8000-000000000012');
+\echo :SQLSTATE
+DROP TRIGGER clash ON es.events;
 -- An expression that fails refuses the append.
 CREATE INDEX odd ON es.events ((1 / (version - 7))) WHERE category = 'odd';
 SELECT last_version FROM es_append_batch('odd-1', 0, '{A,B,C,D,E,F}', ARRAY['1', '2', '3', '4', '5', '6']::jsonb[]);
