@@ -26,6 +26,7 @@
 
 #include "access/table.h"
 #include "access/xact.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
@@ -36,6 +37,7 @@
 #include "errors.h"
 #include "lock.h"
 #include "store.h"
+#include "writer.h"
 
 /* Sets up the i-th stream of a request; the name has been checked. */
 void
@@ -116,6 +118,7 @@ read_tails(EsAppend *append, Relation events, const EsStore *store)
 		append->log[i].tail =
 			es_log_tail(scan, append->tenant, append->log[i].name, append->streams[i].expected);
 		append->streams[i].actual = append->log[i].tail.version;
+		CHECK_FOR_INTERRUPTS();
 	}
 	es_scan_end(scan);
 }
@@ -196,6 +199,7 @@ is_repeated(EsAppend *append, Relation events, const EsStore *store)
 
 		if (event->has_id && is_known(append, scan, event, last_version))
 			known++;
+		CHECK_FOR_INTERRUPTS();
 	}
 	es_scan_end(scan);
 	pfree(last_version);
@@ -256,6 +260,16 @@ raise_race(EsAppend *append, Relation events, const EsStore *store, ErrorData *e
 	ReThrowError(error);
 }
 
+static bool
+is_id_violation(const ErrorData *error, Relation events, const char *id_key)
+{
+	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && error->schema_name != NULL &&
+		   error->table_name != NULL && error->constraint_name != NULL &&
+		   strcmp(error->schema_name, ES_SCHEMA) == 0 &&
+		   strcmp(error->table_name, RelationGetRelationName(events)) == 0 &&
+		   strcmp(error->constraint_name, id_key) == 0;
+}
+
 /* Writes; a unique violation of the ids, and only that, becomes SE002. */
 static void
 write_with_ids(EsAppend *append, Relation events, const EsStore *store)
@@ -274,13 +288,23 @@ write_with_ids(EsAppend *append, Relation events, const EsStore *store)
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION || error->constraint_name == NULL ||
-			strcmp(error->constraint_name, id_key) != 0)
+		if (!is_id_violation(error, events, id_key))
 			PG_RE_THROW();
 		FlushErrorState();
 		raise_race(append, events, store, error);
 	}
 	PG_END_TRY();
+}
+
+/* A row that is on its way through BEFORE triggers is not yet its stream's tail. */
+static void
+check_not_before(Oid events, const char *function)
+{
+	if (es_writer_current_rel == events)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("cannot run %s in a BEFORE trigger on es.events", function),
+						errdetail("The event that fires the trigger is not stored yet."),
+						errhint("Append from an AFTER trigger.")));
 }
 
 /*
@@ -295,6 +319,7 @@ es_append_run(EsAppend *append)
 	EsOutcome      outcome = ES_APPENDED;
 
 	es_store_check_write(store->events, append->function);
+	check_not_before(store->events, append->function);
 	lock_streams(append, store->all_streams);
 	events = es_store_open_events(RowExclusiveLock, &store);
 	read_tails(append, events, store);
@@ -371,10 +396,12 @@ es_append_raise_conflict(const EsAppend *append)
 	appendStringInfoChar(&detail, '}');
 	ereport(ERROR,
 			(errcode(ERRCODE_ES_EXPECTED_VERSION),
-			 n == 1 ? errmsg("stream \"%s\" is at version %lld, which is not as expected",
-							 text_to_cstring(append->log[first].name),
-							 (long long) append->streams[first].actual)
-					: errmsg("%d streams are not at their expected versions", n),
+			 n > 1 ? errmsg("%d streams are not at their expected versions", n)
+			 : append->streams[first].actual == 0
+				 ? errmsg("stream \"%s\" does not exist", text_to_cstring(append->log[first].name))
+				 : errmsg("stream \"%s\" is at version %lld, not at the expected version",
+						  text_to_cstring(append->log[first].name),
+						  (long long) append->streams[first].actual),
 			 errdetail_internal("%s", detail.data),
 			 errhint("Load what is new, decide again, and append with the version you have seen."),
 			 err_generic_string(PG_DIAG_CONSTRAINT_NAME, "es_expected_version")));

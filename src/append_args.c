@@ -9,13 +9,13 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "append.h"
-#include "settings.h"
 #include "tenant.h"
 
 PG_FUNCTION_INFO_V1(es_append);
@@ -44,13 +44,7 @@ begin_request(SingleStream *single, FunctionCallInfo fcinfo, const char *functio
 	single->append.streams = &single->stream;
 	single->append.log = &single->log;
 	es_event_check_stream(stream, &place);
-	if (PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("expected version must not be null"),
-				 errdetail("In argument \"%s\".", "expected"),
-				 errhint("Give the version you have seen, 0 for a new stream, or -1 for any; "
-						 "NULL would switch the check off unseen.")));
+	es_event_check_expected_given(!PG_ARGISNULL(1), &place);
 	es_append_check_expected(PG_GETARG_INT64(1), &place);
 	es_append_add_stream(&single->append, 0, stream, PG_GETARG_INT64(1));
 }
@@ -73,7 +67,7 @@ es_append(PG_FUNCTION_ARGS)
 	es_event_check_type(event.type, &place);
 	es_event_check_content(&event, &place);
 	event.metadata = es_event_metadata(PG_ARGISNULL(4) ? NULL : PG_GETARG_JSONB_P(4),
-									   es_settings_metadata(), &place);
+									   es_event_base_metadata(), &place);
 	event.has_id = !PG_ARGISNULL(5);
 	if (event.has_id)
 		event.id = *PG_GETARG_UUID_P(5);
@@ -129,7 +123,8 @@ check_length(const BatchArray *array, const char *name, int n)
 	if (array->n >= 0 && array->n != n)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the arrays of a batch must have one length"),
-						errdetail("\"types\" has %d elements, \"%s\" has %d.", n, name, array->n),
+						errdetail("The length of \"types\" is %d, that of \"%s\" is %d.", n, name,
+								  array->n),
 						errhint("Give one element for each event, NULL where it has none; or leave "
 								"the whole array out.")));
 }
@@ -176,7 +171,7 @@ static void
 read_batch(EsAppend *append, FunctionCallInfo fcinfo)
 {
 	Batch  batch;
-	Jsonb *base = es_settings_metadata();
+	Jsonb *base = es_event_base_metadata();
 	int    n;
 
 	read_array(&batch.types, fcinfo, 2, "types");
@@ -206,6 +201,7 @@ read_batch(EsAppend *append, FunctionCallInfo fcinfo)
 	{
 		read_event(&append->events[i], &batch, i, base);
 		append->nids += append->events[i].has_id ? 1 : 0;
+		CHECK_FOR_INTERRUPTS();
 	}
 	es_append_check_ids(append, "ids");
 }

@@ -11,13 +11,13 @@
 
 #include "fmgr.h"
 #include "funcapi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
 #include "append.h"
 #include "lock.h"
-#include "settings.h"
 #include "tenant.h"
 
 PG_FUNCTION_INFO_V1(es_append_json);
@@ -146,12 +146,7 @@ set_entry_key(Entry *entry, const char *key, int size, JsonbValue *value, const 
 		entry->stream = given ? cstring_to_text(need_string(value, place, "stream")) : NULL;
 	else if (ES_KEY_IS("expected"))
 	{
-		if (!given)
-			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-							errmsg("expected version must not be null"),
-							errdetail("In argument \"%s\".", es_place(place, "expected")),
-							errhint("Give the version you have seen, 0 for a new stream, or -1 for "
-									"any; null would switch the check off unseen.")));
+		es_event_check_expected_given(given, place);
 		entry->has_expected = true;
 		entry->expected = need_integer(value, place, "expected");
 		es_append_check_expected(entry->expected, place);
@@ -222,6 +217,7 @@ read_events(EsAppend *append, const Entry *entry, Jsonb *base)
 		event->metadata = es_event_metadata(event->metadata, base, &place);
 		append->nids += event->has_id ? 1 : 0;
 		pfree(value);
+		CHECK_FOR_INTERRUPTS();
 	}
 }
 
@@ -277,7 +273,7 @@ static Entry *
 read_document(EsAppend *append, Jsonb *document, int *n)
 {
 	static const EsPlace place = {ES_PLACE_JSON, -1, -1};
-	Jsonb               *base = es_settings_metadata();
+	Jsonb               *base = es_event_base_metadata();
 	Entry               *entries;
 
 	if (!JB_ROOT_IS_ARRAY(document) || JB_ROOT_IS_SCALAR(document))
@@ -291,6 +287,7 @@ read_document(EsAppend *append, Jsonb *document, int *n)
 		read_entry(&entries[i], &document->root, i);
 		entries[i].first = append->nevents;
 		append->nevents += entries[i].count;
+		CHECK_FOR_INTERRUPTS();
 	}
 	collect_streams(append, entries, *n);
 	append->events =

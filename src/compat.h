@@ -63,6 +63,15 @@ es_compat_insert_index_tuples(ResultRelInfo *rri, TupleTableSlot *slot, EState *
 #endif
 }
 
+/* Ends what inserts into an index have kept for the next one. */
+static inline void
+es_compat_index_insert_cleanup(Relation index, IndexInfo *info)
+{
+#if PG_VERSION_NUM >= 170000
+	index_insert_cleanup(index, info);
+#endif
+}
+
 static inline bool
 es_compat_owner_check(Oid relid, Oid roleid)
 {
@@ -97,7 +106,7 @@ es_compat_decode_datetime(char **field, int *type, int nfields, int *dtype, stru
 #endif
 }
 
-/* Is the text JSON?  Never raises, so it may run in a setting's check hook. */
+/* Is the text JSON?  Raises only where it is nested too deeply for the stack. */
 static inline bool
 es_compat_is_json(char *text)
 {

@@ -14,6 +14,7 @@
 
 #include "compat.h"
 #include "event.h"
+#include "settings.h"
 
 /* The place as the caller would write it. */
 char *
@@ -176,6 +177,8 @@ is_rfc3339(const char *text)
 
 	if (!matches(text, "dddd-dd-ddTdd:dd:dd") && !matches(text, "dddd-dd-dd dd:dd:dd"))
 		return false;
+	if (strncmp(text + strlen("dddd-dd-ddT"), "24", 2) == 0)
+		return false;
 	p = text + strlen("dddd-dd-ddTdd:dd:dd");
 	if (*p == '.')
 	{
@@ -209,6 +212,7 @@ is_time(const char *text)
 		   dtype == DTK_DATE;
 }
 
+/* place NULL is the setting pg_eventstore.metadata. */
 static void
 check_occurred_at(Jsonb *metadata, const EsPlace *place)
 {
@@ -232,31 +236,50 @@ check_occurred_at(Jsonb *metadata, const EsPlace *place)
 		text = pstrdup("(not a string)");
 	ereport(ERROR, (errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
 					errmsg("occurred_at is not an RFC 3339 time: %s", text),
-					errdetail("In argument \"%s\".", es_place(place, "metadata")),
+					place == NULL ? errdetail("In setting \"%s\".", "pg_eventstore.metadata")
+								  : errdetail("In argument \"%s\".", es_place(place, "metadata")),
 					errhint("Write it as in \"2026-01-31T17:00:00.123456Z\".")));
 }
 
-/*
- * The metadata to store: the event's own over the base from the setting
- * pg_eventstore.metadata.  Either may be NULL.
- */
+/* The base of every event's metadata, from the setting; NULL where there is none. */
+Jsonb *
+es_event_base_metadata(void)
+{
+	Jsonb *base = es_settings_metadata();
+
+	if (base != NULL)
+		check_occurred_at(base, NULL);
+	return base;
+}
+
+/* The metadata to store: the event's own over the base.  Either may be NULL. */
 Jsonb *
 es_event_metadata(Jsonb *metadata, Jsonb *base, const EsPlace *place)
 {
-	Jsonb *result = metadata;
-
-	if (metadata != NULL && !JB_ROOT_IS_OBJECT(metadata))
+	if (metadata == NULL)
+		return base;
+	if (!JB_ROOT_IS_OBJECT(metadata))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("event metadata must be a JSON object"),
 				 errdetail("In argument \"%s\".", es_place(place, "metadata")),
 				 errhint("Leave it out, or write an object such as {\"actor\": \"anna\"}.")));
-	if (metadata == NULL)
-		result = base;
-	else if (base != NULL)
-		result = DatumGetJsonbP(
-			DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(base), JsonbPGetDatum(metadata)));
-	if (result != NULL)
-		check_occurred_at(result, place);
-	return result;
+	check_occurred_at(metadata, place);
+	if (base == NULL)
+		return metadata;
+	return DatumGetJsonbP(
+		DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(base), JsonbPGetDatum(metadata)));
+}
+
+/* NULL would switch the check of the version off unseen. */
+void
+es_event_check_expected_given(bool given, const EsPlace *place)
+{
+	if (!given)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("expected version must not be null"),
+				 errdetail("In argument \"%s\".", es_place(place, "expected")),
+				 errhint("Give the version you have seen, 0 for a new stream, or -1 for any; null "
+						 "would switch the check off unseen.")));
 }

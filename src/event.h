@@ -48,7 +48,8 @@ extern void   es_event_check_category(text *category);
 extern void   es_event_check_tenant(text *tenant);
 extern void   es_event_check_type(text *type, const EsPlace *place);
 extern void   es_event_check_content(const EsEvent *event, const EsPlace *place);
+extern void   es_event_check_expected_given(bool given, const EsPlace *place);
+extern Jsonb *es_event_base_metadata(void);
 extern Jsonb *es_event_metadata(Jsonb *metadata, Jsonb *base, const EsPlace *place);
-extern void   es_event_check_metadata(Jsonb *metadata, const EsPlace *place);
 
 #endif

@@ -17,8 +17,10 @@
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "replication/logicalworker.h"
 #include "utils/rel.h"
 
+#include "compat.h"
 #include "errors.h"
 #include "guard.h"
 #include "settings.h"
@@ -40,7 +42,12 @@ operation_name(TriggerEvent event)
 	return "TRUNCATE";
 }
 
-/* Is this the row, or the statement, that the store's own writer is at? */
+/*
+ * Is this the row, or the statement, that the store's own writer is at?  While a
+ * statement's triggers fire the writer names no row, while a row's fire its slot.
+ * A user's BEFORE STATEMENT trigger that inserts passes this at its statement,
+ * and is refused at its first row.
+ */
 static bool
 is_own_write(const TriggerData *trigger)
 {
@@ -50,15 +57,30 @@ is_own_write(const TriggerData *trigger)
 													: es_writer_current == NULL;
 }
 
+/*
+ * Says in the server's log who loads rows: at each statement, or, since the apply
+ * worker of logical replication fires row triggers only, once a transaction.
+ */
+static void
+log_maintenance(const TriggerData *trigger)
+{
+	static LocalTransactionId logged = InvalidLocalTransactionId;
+
+	if (TRIGGER_FIRED_FOR_ROW(trigger->tg_event) &&
+		(!IsLogicalWorker() || logged == es_compat_my_lxid()))
+		return;
+	logged = es_compat_my_lxid();
+	ereport(LOG, (errmsg("pg_eventstore maintenance: role \"%s\" inserts rows into es.%s",
+						 GetUserNameFromId(GetUserId(), false),
+						 RelationGetRelationName(trigger->tg_relation))));
+}
+
 static bool
 is_maintenance(const TriggerData *trigger)
 {
 	if (!es_settings_allow_maintenance || !superuser())
 		return false;
-	if (!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
-		ereport(LOG, (errmsg("pg_eventstore maintenance: role \"%s\" inserts rows into \"%s\"",
-							 GetUserNameFromId(GetUserId(), false),
-							 RelationGetRelationName(trigger->tg_relation))));
+	log_maintenance(trigger);
 	return true;
 }
 
@@ -85,7 +107,7 @@ es_guard(PG_FUNCTION_ARGS)
 
 		ereport(ERROR,
 				(errcode(ERRCODE_ES_APPEND_ONLY),
-				 errmsg("the log is append-only: cannot %s \"%s\"",
+				 errmsg("the log is append-only: %s on es.%s is refused",
 						operation_name(trigger->tg_event),
 						RelationGetRelationName(trigger->tg_relation)),
 				 errdetail("Stored events never change, and new ones come by the functions only."),

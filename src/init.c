@@ -15,11 +15,15 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/genam.h"
+#include "access/skey.h"
+#include "access/stratnum.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_database.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "commands/trigger.h"
@@ -28,7 +32,9 @@
 #include "miscadmin.h"
 #include "nodes/value.h"
 #include "parser/parse_func.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -53,6 +59,18 @@ run(const char *command)
 		elog(ERROR, "could not run \"%s\": %s", command, SPI_result_code_string(result));
 }
 
+/* A text that outlives SPI_finish(). */
+static text *
+result_text(const char *string)
+{
+	size_t size = VARHDRSZ + strlen(string);
+	text  *result = SPI_palloc(size);
+
+	SET_VARSIZE(result, size);
+	memcpy(VARDATA(result), string, size - VARHDRSZ);
+	return result;
+}
+
 /* The one bigint that a query answers; 0 where it is null. */
 static int64
 ask(const char *query)
@@ -67,146 +85,164 @@ ask(const char *query)
 	return isnull ? 0 : DatumGetInt64(value);
 }
 
+/* The OID of a relation in schema es, or InvalidOid. */
 static Oid
-find_object(const EsObject *object)
-{
-	Oid schema = get_namespace_oid(object->schema, true);
-
-	if (object->name == NULL || !OidIsValid(schema))
-		return schema;
-	return get_relname_relid(object->name, schema);
-}
-
-/* es_guard() stands in the schema that this function stands in. */
-static Oid
-find_guard_function(FunctionCallInfo fcinfo)
-{
-	char *schema = get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid));
-	List *name = list_make2(makeString(schema), makeString("es_guard"));
-
-	return LookupFuncName(name, 0, NULL, false);
-}
-
-static void
-check_caller(Oid guard)
-{
-	if (creating_extension)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("es_init() cannot run in an extension's script"),
-						errdetail("The store's tables would become members of that extension."),
-						errhint("Run SELECT es_init() after CREATE EXTENSION.")));
-	if (!es_compat_may_execute(guard, GetUserId()))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied to create or adopt an event store"),
-				 errdetail("Role \"%s\" may not execute function %s.",
-						   GetUserNameFromId(GetUserId(), false), "es_guard()"),
-				 errhint("Run es_init() as a superuser, or let one GRANT EXECUTE ON FUNCTION "
-						 "es_guard() to the role that shall own the store.")));
-}
-
-static Oid
-schema_owner(Oid schema)
-{
-	HeapTuple tuple = SearchSysCache1(NAMESPACEOID, ObjectIdGetDatum(schema));
-	Oid       owner;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for schema %u", schema);
-	owner = ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
-static Oid
-relation_owner(Oid relid)
-{
-	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
-	Oid       owner;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for relation %u", relid);
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
-/* Does the schema hold anything? */
-static bool
-is_empty_schema(const char *schema)
-{
-	return ask(psprintf("SELECT pg_catalog.count(*) FROM pg_catalog.pg_class "
-						"WHERE relnamespace OPERATOR(pg_catalog.=) "
-						"(SELECT oid FROM pg_catalog.pg_namespace "
-						"WHERE nspname OPERATOR(pg_catalog.=) %s)",
-						quote_literal_cstr(schema))) == 0;
-}
-
-pg_noreturn static void
-refuse_schema(const char *schema, const char *detail)
-{
-	ereport(ERROR, (errcode(ERRCODE_DUPLICATE_SCHEMA),
-					errmsg("schema \"%s\" exists and is not an event store's", schema),
-					errdetail_internal("%s", detail),
-					errhint("Rename that schema, or use another database.")));
-}
-
-/*
- * Adopts only what a trusted role made: one that may put guards on tables.
- * Otherwise somebody could lay out tables with triggers of his own in advance.
- */
-static void
-check_owner(Oid owner, Oid guard, const char *schema)
-{
-	if (!es_compat_may_execute(guard, owner))
-		refuse_schema(schema, psprintf("It, or something in it, belongs to role \"%s\", which may "
-									   "not execute es_guard().",
-									   GetUserNameFromId(owner, false)));
-}
-
-/* The OID of a table in schema es, or InvalidOid. */
-static Oid
-store_table(const char *name)
+store_relation(const char *name)
 {
 	Oid schema = get_namespace_oid(ES_SCHEMA, true);
 
 	return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
 }
 
-static void
-check_schemas(Oid guard)
+/* The guards' function stands in the schema that this function stands in. */
+static Oid
+find_guard_function(FunctionCallInfo fcinfo)
 {
-	static const char *const names[] = {ES_SCHEMA, ES_PRIVATE_SCHEMA};
+	char *schema = get_namespace_name(get_func_namespace(fcinfo->flinfo->fn_oid));
+	List *name = list_make2(makeString(schema), makeString(ES_GUARD_FUNCTION));
 
-	for (int i = 0; i < (int) lengthof(names); i++)
+	return LookupFuncName(name, 0, NULL, false);
+}
+
+/* The owner of a schema or of a relation. */
+static Oid
+object_owner(int cache, Oid oid)
+{
+	HeapTuple tuple = SearchSysCache1(cache, ObjectIdGetDatum(oid));
+	Oid       owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for object %u", oid);
+	owner = cache == NAMESPACEOID ? ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner
+								  : ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+pg_noreturn static void
+refuse_schema(const char *schema, const char *detail, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DUPLICATE_SCHEMA),
+			 errmsg("schema \"%s\" exists and cannot be taken for the event store's", schema),
+			 errdetail_internal("%s", detail), errhint("%s", hint)));
+}
+
+/* One owner for all that is there; *owner is InvalidOid until the first is seen. */
+static void
+check_owner(Oid *owner, Oid found, const char *schema)
+{
+	if (!OidIsValid(*owner))
+		*owner = found;
+	else if (found != *owner)
+		refuse_schema(schema,
+					  psprintf("It, or something in it, belongs to role \"%s\", the rest to role "
+							   "\"%s\".",
+							   GetUserNameFromId(found, false), GetUserNameFromId(*owner, false)),
+					  "Give the whole store one owner, or rename the schema.");
+}
+
+static bool
+is_empty_schema(Oid schema)
+{
+	Relation    rel = table_open(RelationRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	bool        empty;
+
+	ScanKeyInit(&key, Anum_pg_class_relnamespace, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(schema));
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 1, &key);
+	empty = !HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return empty;
+}
+
+/* Is the object there?  It must then be of its kind and its owner's. */
+static bool
+is_present(const EsObject *object, Oid *owner)
+{
+	Oid schema = get_namespace_oid(object->schema, true);
+	Oid relid;
+
+	if (!OidIsValid(schema))
+		return false;
+	if (object->name == NULL)
 	{
-		Oid schema = get_namespace_oid(names[i], true);
-
-		if (!OidIsValid(schema))
-			continue;
-		check_owner(schema_owner(schema), guard, names[i]);
-		if (!OidIsValid(store_table("store")) && !is_empty_schema(names[i]))
-			refuse_schema(names[i], "It holds relations, but no table \"es.store\".");
+		check_owner(owner, object_owner(NAMESPACEOID, schema), object->schema);
+		if (!OidIsValid(store_relation("store")) && !is_empty_schema(schema))
+			refuse_schema(object->schema, "It holds relations, but there is no table \"es.store\".",
+						  "Rename that schema, or use another database.");
+		return true;
 	}
+	relid = get_relname_relid(object->name, schema);
+	if (!OidIsValid(relid))
+		return false;
+	if (get_rel_relkind(relid) != object->relkind)
+		refuse_schema(
+			object->schema,
+			psprintf("Relation \"%s\" in it is not of the kind that the event store makes.",
+					 object->name),
+			"Rename that schema, or undo the change.");
+	check_owner(owner, object_owner(RELOID, relid), object->schema);
+	return true;
+}
+
+/*
+ * Who owns the store, or shall own it.  Looks at all that is there before any of
+ * it is touched: somebody could have laid out relations with code of his own in
+ * advance.  Only a role that may put guards on tables is trusted with a store.
+ */
+static Oid
+find_owner(Oid guard)
+{
+	Oid owner = InvalidOid;
+
+	for (int i = 0; i < es_schema_nobjects; i++)
+		(void) is_present(&es_schema_objects[i], &owner);
+	if (!OidIsValid(owner))
+		owner = GetUserId();
+	else if (!has_privs_of_role(GetUserId(), owner))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_SCHEMA, ES_SCHEMA);
+	if (!es_compat_may_execute(guard, owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("role \"%s\" may not own an event store", GetUserNameFromId(owner, false)),
+				 errdetail("It may not execute function %s().", ES_GUARD_FUNCTION),
+				 errhint("Run es_init() as a superuser, or let one GRANT EXECUTE ON FUNCTION "
+						 "%s() to that role.",
+						 ES_GUARD_FUNCTION)));
+	return owner;
+}
+
+/* An index of another name on the same columns will do. */
+static bool
+has_substitute(const EsObject *object)
+{
+	Relation events;
+	bool     result;
+
+	if (object->relkind != RELKIND_INDEX)
+		return false;
+	events = table_open(store_relation("events"), AccessShareLock);
+	result = es_store_has_index(events, object->name);
+	table_close(events, NoLock);
+	return result;
 }
 
 /* Makes the objects that are missing; returns how many it made. */
 static int
-make_objects(Oid guard)
+make_objects(Oid *owner)
 {
 	int made = 0;
 
 	for (int i = 0; i < es_schema_nobjects; i++)
 	{
 		const EsObject *object = &es_schema_objects[i];
-		Oid             oid = find_object(object);
 
-		if (OidIsValid(oid))
-		{
-			if (object->name != NULL)
-				check_owner(relation_owner(oid), guard, object->schema);
+		if (is_present(object, owner) || has_substitute(object))
 			continue;
-		}
 		run(object->ddl);
 		made++;
 	}
@@ -216,21 +252,28 @@ make_objects(Oid guard)
 static void
 drop_trigger(const char *name)
 {
-	if (OidIsValid(get_trigger_oid(store_table("events"), name, true)))
+	if (OidIsValid(get_trigger_oid(store_relation("events"), name, true)))
 		run(psprintf("DROP TRIGGER %s ON es.events", name));
 }
 
-/* Puts both guards on es.events where one does not stand; true if it did. */
+static bool
+guards_stand(void)
+{
+	Relation events = table_open(store_relation("events"), AccessShareLock);
+	bool     stand = es_store_has_guards(events, NULL);
+
+	table_close(events, NoLock);
+	return stand;
+}
+
+/* Puts both guards on es.events; false where they stand. */
 static bool
 make_guards(Oid guard)
 {
-	Relation    events = table_open(store_table("events"), ShareRowExclusiveLock);
-	bool        stand = es_store_has_guards(events, NULL);
-	const char *function =
-		quote_qualified_identifier(get_namespace_name(get_func_namespace(guard)), "es_guard");
+	const char *function = quote_qualified_identifier(get_namespace_name(get_func_namespace(guard)),
+													  ES_GUARD_FUNCTION);
 
-	table_close(events, NoLock);
-	if (stand)
+	if (guards_stand())
 		return false;
 	drop_trigger(ES_GUARD_ROW);
 	drop_trigger(ES_GUARD_STATEMENT);
@@ -280,11 +323,15 @@ repair_sequence(void)
 	return mended;
 }
 
-/* Brings older tables to this version; returns the version they were of. */
+/*
+ * Brings older tables to this version; returns the version they were of.  A dump
+ * of the schema alone has left es.store empty; whether the tables are of this
+ * version is then seen by their columns.
+ */
 static int
 migrate(void)
 {
-	int version = es_store_version(store_table("store"));
+	int version = es_store_version(store_relation("store"));
 
 	if (version > ES_STORE_VERSION)
 		ereport(ERROR, (errcode(ERRCODE_ES_NO_STORE),
@@ -293,72 +340,132 @@ migrate(void)
 								  "version %d.",
 								  version, ES_STORE_VERSION),
 						errhint("Install the newer version of pg_eventstore.")));
-	if (version < ES_STORE_VERSION)
+	if (version < 0)
+		run(psprintf("INSERT INTO es.store VALUES (%d, pg_catalog.now())", ES_STORE_VERSION));
+	else if (version < ES_STORE_VERSION)
 	{
 		for (int from = version; from < ES_STORE_VERSION; from++)
 			run(es_schema_migrations[from]);
 		run(psprintf("UPDATE es.store SET version = %d", ES_STORE_VERSION));
-		CommandCounterIncrement();
 	}
+	CommandCounterIncrement();
 	return version;
 }
 
-static char *
-describe_store(void)
+#define ES_PRIVATE_GRANTS                                                               \
+	"SELECT pg_catalog.format('REVOKE ALL ON SCHEMA es_private FROM %I', "              \
+	"pg_catalog.pg_get_userbyid(a.grantee)) "                                           \
+	"FROM pg_catalog.pg_namespace n, pg_catalog.aclexplode(n.nspacl) a "                \
+	"WHERE n.nspname OPERATOR(pg_catalog.=) 'es_private' "                              \
+	"AND a.grantee OPERATOR(pg_catalog.<>) n.nspowner "                                 \
+	"AND a.grantee OPERATOR(pg_catalog.<>) 0 "                                          \
+	"UNION SELECT pg_catalog.format('REVOKE ALL ON es_private.all_streams FROM %I', "   \
+	"pg_catalog.pg_get_userbyid(a.grantee)) "                                           \
+	"FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a "                    \
+	"WHERE c.oid OPERATOR(pg_catalog.=) 'es_private.all_streams'::pg_catalog.regclass " \
+	"AND a.grantee OPERATOR(pg_catalog.<>) c.relowner "                                 \
+	"AND a.grantee OPERATOR(pg_catalog.<>) 0"
+
+/* No role may touch es_private, whatever default privileges have granted. */
+static void
+revoke_private(void)
 {
-	return psprintf("the log ends at position %lld",
-					(long long) ask("SELECT pg_catalog.max(position) FROM es.events"));
+	char **commands;
+	int    n;
+
+	run(ES_PRIVATE_GRANTS);
+	n = SPI_processed;
+	commands = palloc(Max(n, 1) * sizeof(char *));
+	for (int i = 0; i < n; i++)
+		commands[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+	for (int i = 0; i < n; i++)
+		run(commands[i]);
 }
 
 static char *
-make_store(Oid guard)
+make_store(Oid guard, Oid owner)
 {
-	bool existed = OidIsValid(store_table("store"));
-	int  version;
-	bool mended;
+	bool existed = OidIsValid(store_relation("store"));
+	bool mended = make_objects(&owner) > 0;
+	int  version = migrate();
+	bool guarded = make_guards(guard);
 
-	check_schemas(guard);
-	if (existed && !es_compat_owner_check(store_table("store"), GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, "es.store");
-	mended = make_objects(guard) > 0;
-	version = migrate();
-	mended |= make_guards(guard);
-	mended |= repair_sequence();
-	/* other sessions shall look again, and so shall we */
-	CacheInvalidateRelcacheByRelid(store_table("events"));
-	CommandCounterIncrement();
+	mended |= repair_sequence() || version < 0;
+	revoke_private();
+	if (mended || guarded || version < ES_STORE_VERSION)
+	{
+		/* other sessions shall look again, and so shall we */
+		CacheInvalidateRelcacheByRelid(store_relation("events"));
+		CommandCounterIncrement();
+	}
 	(void) es_store();
 
 	if (!existed)
 		return psprintf("created the event store, version %d", ES_STORE_VERSION);
-	if (version < ES_STORE_VERSION)
+	if (version >= 0 && version < ES_STORE_VERSION)
 		return psprintf("migrated the event store from version %d to version %d", version,
 						ES_STORE_VERSION);
-	if (mended)
-		return psprintf("adopted the event store, version %d: %s", ES_STORE_VERSION,
-						describe_store());
+	if (mended || guarded)
+		return psprintf("%s the event store, version %d: the log ends at position %lld",
+						guarded ? "adopted" : "repaired", ES_STORE_VERSION,
+						(long long) ask("SELECT pg_catalog.max(position) FROM es.events"));
 	return psprintf("the event store is ready, version %d: nothing to do", ES_STORE_VERSION);
+}
+
+/* O6: what hangs on the store's tables runs as their owner, whoever calls. */
+typedef struct Identity
+{
+	Oid user;
+	int context;
+} Identity;
+
+static Identity
+become(Oid owner)
+{
+	Identity before;
+
+	GetUserIdAndSecContext(&before.user, &before.context);
+	SetUserIdAndSecContext(owner, before.context | SECURITY_LOCAL_USERID_CHANGE |
+									  SECURITY_RESTRICTED_OPERATION);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	return before;
+}
+
+static void
+become_again(Identity before)
+{
+	SPI_finish();
+	SetUserIdAndSecContext(before.user, before.context);
+}
+
+static void
+prevent_where_impossible(const char *function)
+{
+	PreventCommandIfReadOnly(function);
+	PreventCommandDuringRecovery(function);
+	if (creating_extension)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("%s cannot run in an extension's script", function),
+						errdetail("The store's tables would become members of that extension."),
+						errhint("Run it after CREATE EXTENSION.")));
 }
 
 /* es_init() returns what it did. */
 Datum
 es_init(PG_FUNCTION_ARGS)
 {
-	Oid           guard = find_guard_function(fcinfo);
-	MemoryContext context = CurrentMemoryContext;
-	char         *said;
-	text         *result;
+	Oid      guard = find_guard_function(fcinfo);
+	Oid      owner;
+	Identity before;
+	text    *result;
 
-	PreventCommandIfReadOnly("es_init()");
-	PreventCommandDuringRecovery("es_init()");
-	check_caller(guard);
+	prevent_where_impossible("es_init()");
 	es_lock_store();
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "could not connect to SPI");
-	said = make_store(guard);
-	MemoryContextSwitchTo(context);
-	result = cstring_to_text(said);
-	SPI_finish();
+	owner = find_owner(guard);
+	before = become(owner);
+	result = result_text(make_store(guard, owner));
+	become_again(before);
 	PG_RETURN_TEXT_P(result);
 }
 
@@ -366,16 +473,22 @@ es_init(PG_FUNCTION_ARGS)
 static bool
 database_allows_reset(void)
 {
-	return ask(psprintf("SELECT pg_catalog.count(*) FROM pg_catalog.pg_db_role_setting, "
-						"pg_catalog.unnest(setconfig) AS c(setting) "
-						"WHERE setdatabase OPERATOR(pg_catalog.=) %u "
-						"AND setrole OPERATOR(pg_catalog.=) 0 "
-						"AND pg_catalog.split_part(setting, '=', 1) OPERATOR(pg_catalog.=) "
-						"'pg_eventstore.allow_reset' "
-						"AND pg_catalog.split_part(setting, '=', 2)::pg_catalog.bool",
-						MyDatabaseId)) > 0;
+	bool  allowed = false;
+	char *value;
+
+	run(psprintf("SELECT pg_catalog.split_part(setting, '=', 2) "
+				 "FROM pg_catalog.pg_db_role_setting, pg_catalog.unnest(setconfig) AS c(setting) "
+				 "WHERE setdatabase OPERATOR(pg_catalog.=) %u AND setrole OPERATOR(pg_catalog.=) 0 "
+				 "AND pg_catalog.split_part(setting, '=', 1) OPERATOR(pg_catalog.=) "
+				 "'pg_eventstore.allow_reset'",
+				 MyDatabaseId));
+	if (SPI_processed == 0)
+		return false;
+	value = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	return value != NULL && parse_bool(value, &allowed) && allowed;
 }
 
+/* The guard lets this one TRUNCATE pass. */
 static void
 truncate_store(void)
 {
@@ -391,36 +504,40 @@ truncate_store(void)
 	PG_END_TRY();
 }
 
-/* es_reset() empties the store of a test database and returns what it did. */
-Datum
-es_reset(PG_FUNCTION_ARGS)
+static char *
+reset_store(void)
 {
-	const EsStore *store = es_store();
-	MemoryContext  context = CurrentMemoryContext;
-	int64          events;
-	int64          snapshots;
+	int64 events;
+	int64 snapshots;
 
-	PreventCommandIfReadOnly("es_reset()");
-	PreventCommandDuringRecovery("es_reset()");
-	if (!es_compat_owner_check(store->events, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, "es.events");
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "could not connect to SPI");
 	if (!database_allows_reset())
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("this database's store is not to be reset"),
-				 errdetail("pg_eventstore.allow_reset is not on for database \"%s\".",
-						   get_database_name(MyDatabaseId)),
-				 errhint("In a test database run ALTER DATABASE ... SET pg_eventstore.allow_reset "
-						 "= on.")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("this database's event store is not to be reset"),
+						errdetail("pg_eventstore.allow_reset is not on for database \"%s\".",
+								  get_database_name(MyDatabaseId)),
+						errhint("In a test database run ALTER DATABASE ... SET "
+								"pg_eventstore.allow_reset = on.")));
 	es_lock_store();
 	events = ask("SELECT pg_catalog.count(*) FROM es.events");
 	snapshots = ask("SELECT pg_catalog.count(*) FROM es.snapshots");
 	truncate_store();
-	SPI_finish();
-	MemoryContextSwitchTo(context);
-	PG_RETURN_TEXT_P(
-		cstring_to_text(psprintf("emptied the event store: %lld events, %lld snapshots",
-								 (long long) events, (long long) snapshots)));
+	return psprintf("emptied the event store: %lld events, %lld snapshots", (long long) events,
+					(long long) snapshots);
+}
+
+/* es_reset() empties the store of a test database and returns what it did. */
+Datum
+es_reset(PG_FUNCTION_ARGS)
+{
+	Oid      owner = object_owner(RELOID, es_store()->events);
+	Identity before;
+	text    *result;
+
+	prevent_where_impossible("es_reset()");
+	if (!has_privs_of_role(GetUserId(), owner))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, "es.events");
+	before = become(owner);
+	result = result_text(reset_store());
+	become_again(before);
+	PG_RETURN_TEXT_P(result);
 }

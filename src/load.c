@@ -53,7 +53,7 @@ first_version(EsScan *scan, text *tenant, text *stream, int64 last, TimestampTz 
 	{
 		int64           middle = low + (high - low) / 2;
 		TupleTableSlot *slot = es_log_seek_version(scan, tenant, stream, middle);
-		TimestampTz     at = slot == NULL ? DT_NOEND : es_log_recorded_at(slot);
+		TimestampTz     at = slot == NULL ? DT_NOEND : es_scan_int8(slot, ES_EVENTS_RECORDED_AT);
 
 		if (after ? at > time : at >= time)
 			high = middle;
@@ -81,7 +81,7 @@ bound_by_time(Range *range, EsScan *scan, text *tenant, text *stream)
 	if (TIMESTAMP_IS_NOBEGIN(range->since) && TIMESTAMP_IS_NOEND(range->until))
 		return;
 	tail = es_log_seek_tail(scan, tenant, stream);
-	last = tail == NULL ? 0 : es_log_int8(tail, ES_EVENTS_VERSION);
+	last = tail == NULL ? 0 : es_scan_int8(tail, ES_EVENTS_VERSION);
 	if (!TIMESTAMP_IS_NOBEGIN(range->since))
 		range->from =
 			Max(range->from, first_version(scan, tenant, stream, last, range->since, false));
@@ -132,7 +132,7 @@ read_column(text *stream, text *tenant, int64 version, AttrNumber column, int64 
 									   : es_log_seek_tail(scan, tenant, stream);
 
 	if (slot != NULL)
-		*value = es_log_int8(slot, column);
+		*value = es_scan_int8(slot, column);
 	es_scan_end(scan);
 	table_close(events, NoLock);
 	return slot != NULL;

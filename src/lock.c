@@ -31,6 +31,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 
 #include "compat.h"
@@ -194,4 +195,6 @@ es_lock_store(void)
 
 	set_fine_tag(&tag, ES_LOCK_STORE, 0);
 	LockAcquire(&tag, ExclusiveLock, false, false);
+	/* see what was made while we waited */
+	AcceptInvalidationMessages();
 }

@@ -82,21 +82,6 @@ es_log_seek_id(EsScan *scan, text *tenant, const pg_uuid_t *id)
 	return es_scan_next(scan, ForwardScanDirection);
 }
 
-/* A bigint of a row; the columns that are asked for are never null. */
-int64
-es_log_int8(TupleTableSlot *slot, AttrNumber column)
-{
-	bool isnull;
-
-	return DatumGetInt64(slot_getattr(slot, column, &isnull));
-}
-
-TimestampTz
-es_log_recorded_at(TupleTableSlot *slot)
-{
-	return es_log_int8(slot, ES_EVENTS_RECORDED_AT);
-}
-
 /*
  * Would a REPEATABLE READ or SERIALIZABLE transaction see this row?  Its own
  * rows it may count as seen, even those of the running command.
@@ -133,9 +118,9 @@ es_log_tail(EsScan *scan, text *tenant, text *stream, int64 hint)
 		slot = es_log_seek_tail(scan, tenant, stream);
 	if (slot == NULL)
 		return tail;
-	tail.version = es_log_int8(slot, ES_EVENTS_VERSION);
-	tail.position = es_log_int8(slot, ES_EVENTS_POSITION);
-	tail.recorded_at = es_log_recorded_at(slot);
+	tail.version = es_scan_int8(slot, ES_EVENTS_VERSION);
+	tail.position = es_scan_int8(slot, ES_EVENTS_POSITION);
+	tail.recorded_at = es_scan_int8(slot, ES_EVENTS_RECORDED_AT);
 	tail.visible = is_visible(scan->desc->heapRelation, slot);
 	return tail;
 }
@@ -168,14 +153,6 @@ same_payload(TupleTableSlot *slot, bytea *wanted)
 	return datum_image_eq(datum, PointerGetDatum(wanted), false, -1);
 }
 
-static text *
-slot_text(TupleTableSlot *slot, AttrNumber column)
-{
-	bool isnull;
-
-	return DatumGetTextPP(slot_getattr(slot, column, &isnull));
-}
-
 /*
  * Looks an event up by its id, and compares what is stored with what is wanted:
  * all but the metadata, since a retry carries a new trace (A5).  False where the
@@ -188,10 +165,10 @@ es_log_find(EsScan *scan, text *tenant, const EsEvent *wanted, EsStored *stored)
 
 	if (slot == NULL)
 		return false;
-	stored->stream = slot_text(slot, ES_EVENTS_STREAM);
-	stored->version = es_log_int8(slot, ES_EVENTS_VERSION);
-	stored->position = es_log_int8(slot, ES_EVENTS_POSITION);
-	stored->same = es_same_text(slot_text(slot, ES_EVENTS_TYPE), wanted->type) &&
+	stored->stream = es_scan_text(slot, ES_EVENTS_STREAM);
+	stored->version = es_scan_int8(slot, ES_EVENTS_VERSION);
+	stored->position = es_scan_int8(slot, ES_EVENTS_POSITION);
+	stored->same = es_same_text(es_scan_text(slot, ES_EVENTS_TYPE), wanted->type) &&
 				   same_data(slot, wanted->data) && same_payload(slot, wanted->payload);
 	return true;
 }
@@ -228,35 +205,25 @@ static void
 fill_slot(TupleTableSlot *slot, text *tenant, const EsLogStream *stream, TimestampTz recorded_at,
 		  const EsEvent *event)
 {
-	Datum *values = slot->tts_values;
-	bool  *nulls = slot->tts_isnull;
-
-#define ES_PUT(column, datum) (values[(column) -1] = (datum))
-	ES_PUT(ES_EVENTS_POSITION, Int64GetDatum(event->position));
-	ES_PUT(ES_EVENTS_VERSION, Int64GetDatum(event->version));
-	ES_PUT(ES_EVENTS_RECORDED_AT, TimestampTzGetDatum(recorded_at));
-	ES_PUT(ES_EVENTS_ID, UUIDPGetDatum(&event->id));
-	ES_PUT(ES_EVENTS_TENANT, PointerGetDatum(tenant));
-	ES_PUT(ES_EVENTS_STREAM, PointerGetDatum(stream->name));
-	ES_PUT(ES_EVENTS_CATEGORY, PointerGetDatum(stream->category));
-	ES_PUT(ES_EVENTS_TYPE, PointerGetDatum(event->type));
-	ES_PUT(ES_EVENTS_DATA, PointerGetDatum(event->data));
-	ES_PUT(ES_EVENTS_METADATA, PointerGetDatum(event->metadata));
-	ES_PUT(ES_EVENTS_PAYLOAD, PointerGetDatum(event->payload));
-#undef ES_PUT
-	memset(nulls, 0, ES_EVENTS_NATTS * sizeof(bool));
-	nulls[ES_EVENTS_DATA - 1] = event->data == NULL;
-	nulls[ES_EVENTS_METADATA - 1] = event->metadata == NULL;
-	nulls[ES_EVENTS_PAYLOAD - 1] = event->payload == NULL;
+	es_writer_put(slot, ES_EVENTS_POSITION, Int64GetDatum(event->position));
+	es_writer_put(slot, ES_EVENTS_VERSION, Int64GetDatum(event->version));
+	es_writer_put(slot, ES_EVENTS_RECORDED_AT, TimestampTzGetDatum(recorded_at));
+	es_writer_put(slot, ES_EVENTS_ID, UUIDPGetDatum(&event->id));
+	es_writer_put(slot, ES_EVENTS_TENANT, PointerGetDatum(tenant));
+	es_writer_put(slot, ES_EVENTS_STREAM, PointerGetDatum(stream->name));
+	es_writer_put(slot, ES_EVENTS_CATEGORY, PointerGetDatum(stream->category));
+	es_writer_put(slot, ES_EVENTS_TYPE, PointerGetDatum(event->type));
+	es_writer_put_pointer(slot, ES_EVENTS_DATA, event->data);
+	es_writer_put_pointer(slot, ES_EVENTS_METADATA, event->metadata);
+	es_writer_put_pointer(slot, ES_EVENTS_PAYLOAD, event->payload);
 }
 
 /*
  * Appends events in the order of the array, each to its stream, and fills in
  * their versions and positions.  The caller holds the streams' locks, has read
- * their tails under them, and holds RowExclusiveLock on es.events.  Returns
- * recorded_at.
+ * their tails under them, and holds RowExclusiveLock on es.events.
  */
-TimestampTz
+void
 es_log_write(Relation events, const EsStore *store, text *tenant, EsLogStream *streams,
 			 int nstreams, EsEvent *to_write, int nevents)
 {
@@ -275,5 +242,4 @@ es_log_write(Relation events, const EsStore *store, text *tenant, EsLogStream *s
 		es_writer_add(writer);
 	}
 	es_writer_end(writer);
-	return recorded_at;
 }

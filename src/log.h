@@ -47,14 +47,10 @@ extern TupleTableSlot *es_log_seek_tail(EsScan *scan, text *tenant, text *stream
 extern TupleTableSlot *es_log_seek_version(EsScan *scan, text *tenant, text *stream, int64 version);
 extern TupleTableSlot *es_log_seek_id(EsScan *scan, text *tenant, const pg_uuid_t *id);
 
-extern int64       es_log_int8(TupleTableSlot *slot, AttrNumber column);
-extern TimestampTz es_log_recorded_at(TupleTableSlot *slot);
-
 extern EsTail es_log_tail(EsScan *scan, text *tenant, text *stream, int64 hint);
 extern bool   es_log_find(EsScan *scan, text *tenant, const EsEvent *wanted, EsStored *stored);
 
-extern TimestampTz es_log_write(Relation events, const EsStore *store, text *tenant,
-								EsLogStream *streams, int nstreams, EsEvent *events_to_write,
-								int nevents);
+extern void es_log_write(Relation events, const EsStore *store, text *tenant, EsLogStream *streams,
+						 int nstreams, EsEvent *to_write, int nevents);
 
 #endif

@@ -4,7 +4,8 @@
  *
  * es_read merges index scans that are each in position order: one over the whole
  * log, or one for each category, or for each type where the user has made an
- * index on (type, position).  What the index does not sort out is filtered.
+ * index on (type, position).  What the index does not sort out is filtered; so
+ * are names that are too many to merge.
  *
  * What is published is said by one function, is_published().
  */
@@ -45,6 +46,9 @@ typedef struct Filter
 	text       *tenant;
 } Filter;
 
+/* Filters of more names than this read the whole log instead of merging. */
+#define ES_MERGE_MAX 64
+
 /* One of the scans that are merged, with the row that it stands at. */
 typedef struct Branch
 {
@@ -80,7 +84,7 @@ advance(Branch *branch, ScanDirection direction)
 {
 	branch->slot = es_scan_next(branch->scan, direction);
 	if (branch->slot != NULL)
-		branch->position = es_log_int8(branch->slot, ES_EVENTS_POSITION);
+		branch->position = es_scan_int8(branch->slot, ES_EVENTS_POSITION);
 }
 
 /* Opens a scan over positions between after and before, of one name or of all. */
@@ -115,7 +119,7 @@ open_merge(Relation events, const EsStore *store, const Filter *filter, int64 af
 	text  *category = category_of_prefix(filter->prefix);
 	text **names = NULL;
 
-	if (filter->ncategories >= 0)
+	if (filter->ncategories >= 0 && filter->ncategories <= ES_MERGE_MAX)
 	{
 		index = store->events_category;
 		names = filter->categories;
@@ -126,7 +130,8 @@ open_merge(Relation events, const EsStore *store, const Filter *filter, int64 af
 		index = store->events_category;
 		names = &category;
 	}
-	else if (filter->ntypes >= 0 && OidIsValid(store->events_type))
+	else if (filter->ntypes >= 0 && filter->ntypes <= ES_MERGE_MAX &&
+			 OidIsValid(store->events_type))
 	{
 		index = store->events_type;
 		names = filter->types;
@@ -167,14 +172,6 @@ close_merge(Merge *merge)
 		es_scan_end(merge->branches[i].scan);
 }
 
-static text *
-column_text(TupleTableSlot *slot, AttrNumber column)
-{
-	bool isnull;
-
-	return DatumGetTextPP(slot_getattr(slot, column, &isnull));
-}
-
 static bool
 begins_with(text *name, text *prefix)
 {
@@ -197,17 +194,17 @@ is_one_of(text *name, text **names, int n)
 static bool
 is_wanted(TupleTableSlot *slot, const Filter *filter)
 {
-	TimestampTz at = es_log_recorded_at(slot);
+	TimestampTz at = es_scan_int8(slot, ES_EVENTS_RECORDED_AT);
 
 	return at >= filter->since && at <= filter->until &&
 		   (filter->tenant == NULL ||
-			es_same_text(column_text(slot, ES_EVENTS_TENANT), filter->tenant)) &&
+			es_same_text(es_scan_text(slot, ES_EVENTS_TENANT), filter->tenant)) &&
 		   (filter->prefix == NULL ||
-			begins_with(column_text(slot, ES_EVENTS_STREAM), filter->prefix)) &&
-		   (filter->ncategories < 0 || is_one_of(column_text(slot, ES_EVENTS_CATEGORY),
+			begins_with(es_scan_text(slot, ES_EVENTS_STREAM), filter->prefix)) &&
+		   (filter->ncategories < 0 || is_one_of(es_scan_text(slot, ES_EVENTS_CATEGORY),
 												 filter->categories, filter->ncategories)) &&
 		   (filter->ntypes < 0 ||
-			is_one_of(column_text(slot, ES_EVENTS_TYPE), filter->types, filter->ntypes)) &&
+			is_one_of(es_scan_text(slot, ES_EVENTS_TYPE), filter->types, filter->ntypes)) &&
 		   is_published(slot);
 }
 

@@ -10,6 +10,7 @@
 #include "access/skey.h"
 #include "access/stratnum.h"
 #include "executor/tuptable.h"
+#include "fmgr.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
@@ -32,5 +33,32 @@ extern void es_scan_uuid_key(EsScan *scan, AttrNumber column, const void *value)
 extern void es_scan_seek(EsScan *scan);
 extern TupleTableSlot *es_scan_next(EsScan *scan, ScanDirection direction);
 extern void            es_scan_end(EsScan *scan);
+
+/* Columns of a row, which must not be null. */
+static inline Datum
+es_scan_column(TupleTableSlot *slot, AttrNumber column)
+{
+	bool isnull;
+
+	return slot_getattr(slot, column, &isnull);
+}
+
+static inline int64
+es_scan_int8(TupleTableSlot *slot, AttrNumber column)
+{
+	return DatumGetInt64(es_scan_column(slot, column));
+}
+
+static inline int32
+es_scan_int4(TupleTableSlot *slot, AttrNumber column)
+{
+	return DatumGetInt32(es_scan_column(slot, column));
+}
+
+static inline text *
+es_scan_text(TupleTableSlot *slot, AttrNumber column)
+{
+	return DatumGetTextPP(es_scan_column(slot, column));
+}
 
 #endif

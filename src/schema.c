@@ -8,6 +8,8 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_class.h"
+
 #include "schema.h"
 #include "store.h"
 
@@ -86,6 +88,7 @@
 	" created_at pg_catalog.timestamptz NOT NULL"                                  \
 	") USING heap;"                                                                \
 	"CREATE UNIQUE INDEX store_single ON es.store ((true));"                       \
+	"ALTER TABLE es.store REPLICA IDENTITY FULL;"                                  \
 	"REVOKE ALL ON es.store FROM PUBLIC;"                                          \
 	"COMMENT ON TABLE es.store IS 'The store itself: one row.';"                   \
 	"COMMENT ON COLUMN es.store.version IS 'The version of the store''s tables.';" \
@@ -101,32 +104,32 @@
 	"'"
 
 const EsObject es_schema_objects[] = {
-	{"es", NULL,
+	{"es", NULL, 0,
 	 "CREATE SCHEMA es; REVOKE ALL ON SCHEMA es FROM PUBLIC; COMMENT ON SCHEMA es IS"
 	 " 'The event store (pg_eventstore).'"},
-	{"es_private", NULL,
+	{"es_private", NULL, 0,
 	 "CREATE SCHEMA es_private; REVOKE ALL ON SCHEMA es_private FROM PUBLIC;"
 	 " COMMENT ON SCHEMA es_private IS 'What no role may touch: locks of the event store.'"},
-	{"es", "store", ES_STORE_DDL},
-	{"es", "events", ES_EVENTS_DDL},
-	{"es", "events_position_seq",
+	{"es", "store", RELKIND_RELATION, ES_STORE_DDL},
+	{"es", "events", RELKIND_RELATION, ES_EVENTS_DDL},
+	{"es", "events_position_seq", RELKIND_SEQUENCE,
 	 "CREATE SEQUENCE es.events_position_seq AS pg_catalog.int8 CACHE 1 NO CYCLE"
 	 " OWNED BY es.events.position; REVOKE ALL ON SEQUENCE es.events_position_seq FROM PUBLIC;"
 	 " COMMENT ON SEQUENCE es.events_position_seq IS 'Positions of the log.'"},
-	{"es", "events_pkey",
+	{"es", "events_pkey", RELKIND_INDEX,
 	 ES_CONSTRAINT("events_pkey", "PRIMARY KEY (position)", "The log in its order.")},
-	{"es", "events_version_key",
+	{"es", "events_version_key", RELKIND_INDEX,
 	 ES_CONSTRAINT("events_version_key", "UNIQUE (tenant, stream, version)",
 				   "Streams in their order; a version comes once.")},
-	{"es", "events_id_key",
+	{"es", "events_id_key", RELKIND_INDEX,
 	 ES_CONSTRAINT("events_id_key", "UNIQUE (tenant, id)", "An event id comes once.")},
-	{"es", "events_category_position_idx",
+	{"es", "events_category_position_idx", RELKIND_INDEX,
 	 ES_INDEX("events_category_position_idx", "(category, position)",
 			  "Categories in the order of the log.")},
-	{"es", "events_recorded_at_idx",
+	{"es", "events_recorded_at_idx", RELKIND_INDEX,
 	 ES_INDEX("events_recorded_at_idx", "USING brin (recorded_at)", "Finds a time in the log.")},
-	{"es", "snapshots", ES_SNAPSHOTS_DDL},
-	{"es_private", ES_ALL_STREAMS,
+	{"es", "snapshots", RELKIND_RELATION, ES_SNAPSHOTS_DDL},
+	{"es_private", ES_ALL_STREAMS, RELKIND_VIEW,
 	 "CREATE VIEW es_private.all_streams AS SELECT 1 AS one;"
 	 " REVOKE ALL ON es_private.all_streams FROM PUBLIC;"
 	 " COMMENT ON VIEW es_private.all_streams IS"

@@ -9,6 +9,7 @@ typedef struct EsObject
 {
 	const char *schema;
 	const char *name; /* of the relation; NULL: the schema itself */
+	char        relkind;
 	const char *ddl;
 } EsObject;
 

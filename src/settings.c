@@ -2,8 +2,8 @@
  * settings.c
  *		The settings pg_eventstore.*: their definitions, checks and values.
  *
- * pg_eventstore.metadata is checked when it is set, so that a typing error is
- * met at the SET and not at some later append.
+ * The form of pg_eventstore.metadata is checked when it is set, so that a typing
+ * error is met at the SET and not at some later append.
  */
 #include "postgres.h"
 
@@ -42,35 +42,56 @@ es_settings_init(void)
 	MarkGUCPrefixReserved("pg_eventstore");
 }
 
+/* The lexer's memory goes with a context of its own. */
+static bool
+is_json(char *text)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "pg_eventstore setting", ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	bool          result = es_compat_is_json(text);
+
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return result;
+}
+
 static bool
 check_metadata(char **newval, void **extra, GucSource source)
 {
-	const char *p = *newval;
+	const char *p = *newval + strspn(*newval, " \t\r\n");
 
-	if (*p == '\0')
+	if (**newval == '\0')
 		return true;
-	if (!es_compat_is_json(*newval))
-	{
-		GUC_check_errdetail("The value is not JSON.");
-		return false;
-	}
-	p += strspn(p, " \t\r\n");
-	if (*p != '{')
-	{
-		GUC_check_errdetail("The value is JSON, but not an object.");
-		return false;
-	}
-	return true;
+	if (*p == '{' && is_json(*newval))
+		return true;
+	GUC_check_errdetail("The value is not a JSON object.");
+	GUC_check_errhint("Write an object such as {\"actor\": \"anna\"}, or leave it empty.");
+	return false;
+}
+
+static void
+name_setting(void *arg)
+{
+	errcontext("setting pg_eventstore.metadata");
 }
 
 /*
- * The value of pg_eventstore.metadata, or NULL where it is empty; in the
- * current memory context.
+ * The value of pg_eventstore.metadata, or NULL where it is empty; in the current
+ * memory context.  The check hook has seen its form, not whether jsonb can store
+ * it, and a client's start-up packet may have brought bytes of another encoding.
  */
 Jsonb *
 es_settings_metadata(void)
 {
+	ErrorContextCallback context = {error_context_stack, name_setting, NULL};
+	Jsonb               *metadata;
+
 	if (metadata_text == NULL || *metadata_text == '\0')
 		return NULL;
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(metadata_text)));
+	error_context_stack = &context;
+	pg_verifymbstr(metadata_text, strlen(metadata_text), false);
+	metadata = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(metadata_text)));
+	error_context_stack = context.previous;
+	return metadata;
 }

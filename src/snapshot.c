@@ -54,22 +54,6 @@ typedef struct EsSnapshot
 	bytea *payload;
 } EsSnapshot;
 
-static int64
-column_int8(TupleTableSlot *slot, AttrNumber column)
-{
-	bool isnull;
-
-	return DatumGetInt64(slot_getattr(slot, column, &isnull));
-}
-
-static int32
-column_int4(TupleTableSlot *slot, AttrNumber column)
-{
-	bool isnull;
-
-	return DatumGetInt32(slot_getattr(slot, column, &isnull));
-}
-
 /* Positions a scan of four keys on the snapshots of a stream in a range of schema versions. */
 static void
 seek(EsScan *scan, text *tenant, text *stream, int32 from, int32 to)
@@ -97,21 +81,17 @@ delete_row(Relation snapshots, TupleTableSlot *slot)
 static void
 insert_row(Relation snapshots, const EsSnapshot *snapshot)
 {
-	EsWriter       *writer = es_writer_begin(snapshots, 1, true, false);
+	EsWriter       *writer = es_writer_begin(snapshots, 1, false, false);
 	TupleTableSlot *slot = es_writer_next(writer);
-	Datum          *values = slot->tts_values;
 
-	memset(slot->tts_isnull, 0, ES_SNAPSHOTS_NATTS * sizeof(bool));
-	values[ES_SNAPSHOTS_VERSION - 1] = Int64GetDatum(snapshot->version);
-	values[ES_SNAPSHOTS_CREATED_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
-	values[ES_SNAPSHOTS_SCHEMA_VERSION - 1] = Int32GetDatum(snapshot->schema_version);
-	values[ES_SNAPSHOTS_TENANT - 1] = PointerGetDatum(snapshot->tenant);
-	values[ES_SNAPSHOTS_STREAM - 1] = PointerGetDatum(snapshot->stream);
-	values[ES_SNAPSHOTS_CATEGORY - 1] = PointerGetDatum(es_event_category(snapshot->stream));
-	values[ES_SNAPSHOTS_STATE - 1] = PointerGetDatum(snapshot->state);
-	values[ES_SNAPSHOTS_PAYLOAD - 1] = PointerGetDatum(snapshot->payload);
-	slot->tts_isnull[ES_SNAPSHOTS_STATE - 1] = snapshot->state == NULL;
-	slot->tts_isnull[ES_SNAPSHOTS_PAYLOAD - 1] = snapshot->payload == NULL;
+	es_writer_put(slot, ES_SNAPSHOTS_VERSION, Int64GetDatum(snapshot->version));
+	es_writer_put(slot, ES_SNAPSHOTS_CREATED_AT, TimestampTzGetDatum(GetCurrentTimestamp()));
+	es_writer_put(slot, ES_SNAPSHOTS_SCHEMA_VERSION, Int32GetDatum(snapshot->schema_version));
+	es_writer_put_pointer(slot, ES_SNAPSHOTS_TENANT, snapshot->tenant);
+	es_writer_put_pointer(slot, ES_SNAPSHOTS_STREAM, snapshot->stream);
+	es_writer_put_pointer(slot, ES_SNAPSHOTS_CATEGORY, es_event_category(snapshot->stream));
+	es_writer_put_pointer(slot, ES_SNAPSHOTS_STATE, snapshot->state);
+	es_writer_put_pointer(slot, ES_SNAPSHOTS_PAYLOAD, snapshot->payload);
 	es_writer_add(writer);
 	es_writer_end(writer);
 }
@@ -127,7 +107,7 @@ replace(Relation snapshots, const EsStore *store, const EsSnapshot *snapshot)
 	seek(scan, snapshot->tenant, snapshot->stream, snapshot->schema_version,
 		 snapshot->schema_version);
 	slot = es_scan_next(scan, ForwardScanDirection);
-	if (slot != NULL && column_int8(slot, ES_SNAPSHOTS_VERSION) > snapshot->version)
+	if (slot != NULL && es_scan_int8(slot, ES_SNAPSHOTS_VERSION) > snapshot->version)
 		newest = false;
 	else if (slot != NULL)
 		(void) delete_row(snapshots, slot);
@@ -209,7 +189,7 @@ es_snapshot(PG_FUNCTION_ARGS)
 	snapshots = es_store_open_snapshots(RowExclusiveLock, &store);
 	newest = replace(snapshots, store, &snapshot);
 	table_close(snapshots, NoLock);
-	/* so that a second call in this statement can replace the row */
+	/* heap_delete() refuses a row of its own command: a second call shall replace it */
 	CommandCounterIncrement();
 	PG_RETURN_BOOL(newest);
 }
@@ -230,10 +210,10 @@ find_newest(EsScan *scan, text *tenant, text *stream, bool any, int32 schema_ver
 		seek(scan, tenant, stream, PG_INT32_MIN, PG_INT32_MAX);
 		while ((slot = es_scan_next(scan, ForwardScanDirection)) != NULL)
 		{
-			if (column_int8(slot, ES_SNAPSHOTS_VERSION) >= newest)
+			if (es_scan_int8(slot, ES_SNAPSHOTS_VERSION) >= newest)
 			{
-				newest = column_int8(slot, ES_SNAPSHOTS_VERSION);
-				of = column_int4(slot, ES_SNAPSHOTS_SCHEMA_VERSION);
+				newest = es_scan_int8(slot, ES_SNAPSHOTS_VERSION);
+				of = es_scan_int4(slot, ES_SNAPSHOTS_SCHEMA_VERSION);
 			}
 		}
 		if (newest == 0)
@@ -284,8 +264,8 @@ snapshot_metadata(int32 schema_version)
 											 psprintf("{\"schema_version\": %d}", schema_version)));
 }
 
-/* Puts the snapshot's row as an event row of kind "snapshot"; returns its version. */
-static int64
+/* Puts the snapshot's row as an event row of kind "snapshot". */
+static void
 put_snapshot(EsRows *rows, TupleTableSlot *slot)
 {
 	Datum values[ES_EVENT_ROW_NATTS + 1] = {0};
@@ -297,26 +277,40 @@ put_snapshot(EsRows *rows, TupleTableSlot *slot)
 	values[0] = CStringGetTextDatum("snapshot");
 	values[1] = slot_getattr(slot, ES_SNAPSHOTS_VERSION, &isnull[0]);
 	values[3] = slot_getattr(slot, ES_SNAPSHOTS_STATE, &isnull[2]);
-	values[4] = snapshot_metadata(column_int4(slot, ES_SNAPSHOTS_SCHEMA_VERSION));
+	values[4] = snapshot_metadata(es_scan_int4(slot, ES_SNAPSHOTS_SCHEMA_VERSION));
 	values[5] = slot_getattr(slot, ES_SNAPSHOTS_CREATED_AT, &isnull[4]);
 	values[8] = slot_getattr(slot, ES_SNAPSHOTS_PAYLOAD, &isnull[7]);
 	nulls[0] = nulls[4] = false;
 	es_rows_put(rows, values, nulls);
-	return DatumGetInt64(values[1]);
 }
 
-static int64
-rehydrate_snapshot(EsRows *rows, text *tenant, text *stream, bool any, int32 schema_version)
+/*
+ * Puts the newest snapshot that fits, and positions the scan on the events
+ * behind it; on all events where there is none, or where the log does not reach
+ * its version.
+ */
+static void
+begin_rehydrate(EsRows *rows, EsScan *events, text *tenant, text *stream, bool any,
+				int32 schema_version)
 {
 	const EsStore  *store;
 	Relation        snapshots = open_for_read(&store);
 	EsScan         *scan = es_scan_begin(snapshots, store->snapshots_key, GetActiveSnapshot(), 4);
 	TupleTableSlot *slot = find_newest(scan, tenant, stream, any, schema_version);
-	int64           version = slot == NULL ? 0 : put_snapshot(rows, slot);
+	bool            fits = false;
 
+	if (slot != NULL)
+	{
+		es_log_seek_range(events, tenant, stream, es_scan_int8(slot, ES_SNAPSHOTS_VERSION),
+						  PG_INT64_MAX);
+		fits = es_scan_next(events, ForwardScanDirection) != NULL;
+	}
+	if (fits)
+		put_snapshot(rows, slot);
+	else
+		es_log_seek_range(events, tenant, stream, 1, PG_INT64_MAX);
 	es_scan_end(scan);
 	table_close(snapshots, NoLock);
-	return version;
 }
 
 /*
@@ -331,13 +325,12 @@ es_rehydrate(PG_FUNCTION_ARGS)
 	const EsStore  *store;
 	Relation        events = es_load_open(&store);
 	EsRows          rows = es_rows_begin(fcinfo);
-	Datum           kind = CStringGetTextDatum("event");
-	int64           version = rehydrate_snapshot(&rows, tenant, stream, PG_ARGISNULL(1),
-                                       PG_ARGISNULL(1) ? 0 : PG_GETARG_INT32(1));
 	EsScan         *scan = es_log_stream_scan(events, store, GetActiveSnapshot());
+	Datum           kind = CStringGetTextDatum("event");
 	TupleTableSlot *slot;
 
-	es_log_seek_range(scan, tenant, stream, version + 1, PG_INT64_MAX);
+	begin_rehydrate(&rows, scan, tenant, stream, PG_ARGISNULL(1),
+					PG_ARGISNULL(1) ? 0 : PG_GETARG_INT32(1));
 	while ((slot = es_scan_next(scan, ForwardScanDirection)) != NULL)
 	{
 		es_rows_put_kind(&rows, kind, slot);
@@ -351,12 +344,9 @@ es_rehydrate(PG_FUNCTION_ARGS)
 static bool
 is_obsolete(TupleTableSlot *slot, text *category, int32 below, text *tenant)
 {
-	bool isnull;
-
-	return column_int4(slot, ES_SNAPSHOTS_SCHEMA_VERSION) < below &&
-		   es_same_text(DatumGetTextPP(slot_getattr(slot, ES_SNAPSHOTS_CATEGORY, &isnull)),
-						category) &&
-		   es_same_text(DatumGetTextPP(slot_getattr(slot, ES_SNAPSHOTS_TENANT, &isnull)), tenant);
+	return es_scan_int4(slot, ES_SNAPSHOTS_SCHEMA_VERSION) < below &&
+		   es_same_text(es_scan_text(slot, ES_SNAPSHOTS_CATEGORY), category) &&
+		   es_same_text(es_scan_text(slot, ES_SNAPSHOTS_TENANT), tenant);
 }
 
 /*

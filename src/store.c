@@ -27,6 +27,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_collation.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
@@ -44,27 +45,66 @@
 
 #include "compat.h"
 #include "errors.h"
+#include "scan.h"
 #include "store.h"
 
 typedef struct Column
 {
 	const char *name;
 	Oid         type;
+	bool        notnull;
 } Column;
 
 static const Column events_columns[ES_EVENTS_NATTS] = {
-	{"position", INT8OID},  {"version", INT8OID},  {"recorded_at", TIMESTAMPTZOID},
-	{"id", UUIDOID},        {"tenant", TEXTOID},   {"stream", TEXTOID},
-	{"category", TEXTOID},  {"type", TEXTOID},     {"data", JSONBOID},
-	{"metadata", JSONBOID}, {"payload", BYTEAOID},
+	{"position", INT8OID, true},
+	{"version", INT8OID, true},
+	{"recorded_at", TIMESTAMPTZOID, true},
+	{"id", UUIDOID, true},
+	{"tenant", TEXTOID, true},
+	{"stream", TEXTOID, true},
+	{"category", TEXTOID, true},
+	{"type", TEXTOID, true},
+	{"data", JSONBOID, false},
+	{"metadata", JSONBOID, false},
+	{"payload", BYTEAOID, false},
 };
 
 static const Column snapshots_columns[ES_SNAPSHOTS_NATTS] = {
-	{"version", INT8OID},        {"created_at", TIMESTAMPTZOID},
-	{"schema_version", INT4OID}, {"tenant", TEXTOID},
-	{"stream", TEXTOID},         {"category", TEXTOID},
-	{"state", JSONBOID},         {"payload", BYTEAOID},
+	{"version", INT8OID, true},        {"created_at", TIMESTAMPTZOID, true},
+	{"schema_version", INT4OID, true}, {"tenant", TEXTOID, true},
+	{"stream", TEXTOID, true},         {"category", TEXTOID, true},
+	{"state", JSONBOID, false},        {"payload", BYTEAOID, false},
 };
+
+static const Column store_columns[] = {{"version", INT4OID, true},
+									   {"created_at", TIMESTAMPTZOID, true}};
+
+/* The indexes that the store reads by. */
+static const EsStoreIndex indexes[] = {
+	{"events_pkey", offsetof(EsStore, events_position), true, 1, {ES_EVENTS_POSITION}},
+	{"events_version_key",
+	 offsetof(EsStore, events_version),
+	 true,
+	 3,
+	 {ES_EVENTS_TENANT, ES_EVENTS_STREAM, ES_EVENTS_VERSION}},
+	{"events_id_key", offsetof(EsStore, events_id), true, 2, {ES_EVENTS_TENANT, ES_EVENTS_ID}},
+	{"events_category_position_idx",
+	 offsetof(EsStore, events_category),
+	 false,
+	 2,
+	 {ES_EVENTS_CATEGORY, ES_EVENTS_POSITION}},
+};
+
+/* The one that it uses where the user has made it. */
+static const EsStoreIndex type_index = {
+	NULL, offsetof(EsStore, events_type), false, 2, {ES_EVENTS_TYPE, ES_EVENTS_POSITION}};
+
+static const EsStoreIndex snapshots_index = {"snapshots_pkey",
+											 offsetof(EsStore, snapshots_key),
+											 true,
+											 3,
+											 {ES_SNAPSHOTS_TENANT, ES_SNAPSHOTS_STREAM,
+											  ES_SNAPSHOTS_SCHEMA_VERSION}};
 
 static EsStore found;
 static bool    found_valid = false;
@@ -91,97 +131,148 @@ schema_changed(Datum arg, int cacheid, uint32 hashvalue)
 	forget_store();
 }
 
+/* Something is missing that es_init() makes again. */
 pg_noreturn static void
 not_ready(const char *detail)
 {
 	ereport(ERROR, (errcode(ERRCODE_ES_NO_STORE), errmsg("the event store is not ready"),
 					errdetail_internal("%s", detail),
-					errhint("After a restore has ended, or as the owner of the store: run SELECT "
-							"es_init(), which adopts and repairs it.")));
+					errhint("If a restore is running, wait for its end; then, as the owner of the "
+							"store, run SELECT es_init(), which adopts and repairs it.")));
 }
 
-static Oid
-find_relation(Oid schema, const char *name)
+/* A table is not what the store made, which only its owner can undo. */
+pg_noreturn static void
+not_ours(Oid relid, const char *what)
 {
-	Oid relid = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+	ereport(ERROR,
+			(errcode(ERRCODE_ES_NO_STORE), errmsg("the event store is not ready"),
+			 errdetail("Relation \"%s.%s\" %s.", get_namespace_name(get_rel_namespace(relid)),
+					   get_rel_name(relid), what),
+			 errhint("Undo what has changed it.")));
+}
+
+/* The relation's OID; it is of that kind, so that it can be opened as such. */
+static Oid
+find_relation(const char *schema, const char *name, char relkind)
+{
+	Oid nspid = get_namespace_oid(schema, true);
+	Oid relid = OidIsValid(nspid) ? get_relname_relid(name, nspid) : InvalidOid;
 
 	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_ES_NO_STORE), errmsg("there is no event store in this database"),
-				 errhint("Run SELECT es_init() as the role that shall own the store.")));
+		not_ready(psprintf("Relation \"%s.%s\" does not exist.", schema, name));
+	if (get_rel_relkind(relid) != relkind)
+		not_ours(relid, "is not of the kind that the event store made");
 	return relid;
 }
 
-/* Is the relation an ordinary table of exactly these columns? */
-static void
-check_columns(Relation rel, const Column *columns, int n)
+/* es.store, whose absence means that there is no store at all. */
+static Oid
+find_store_table(void)
 {
-	TupleDesc desc = RelationGetDescr(rel);
-	bool      ok = rel->rd_rel->relkind == RELKIND_RELATION && desc->natts == n;
+	Oid nspid = get_namespace_oid(ES_SCHEMA, true);
 
-	for (int i = 0; ok && i < n; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-
-		ok = !att->attisdropped && att->atttypid == columns[i].type &&
-			 strcmp(NameStr(att->attname), columns[i].name) == 0 &&
-			 (att->atttypid != TEXTOID || att->attcollation == C_COLLATION_OID);
-	}
-	if (!ok)
-		not_ready(psprintf("Table \"%s.%s\" does not have the columns of an event store.",
-						   ES_SCHEMA, RelationGetRelationName(rel)));
+	if (!OidIsValid(nspid) || !OidIsValid(get_relname_relid("store", nspid)))
+		ereport(ERROR,
+				(errcode(ERRCODE_ES_NO_STORE), errmsg("there is no event store in this database"),
+				 errdetail("Table \"%s.store\" does not exist.", ES_SCHEMA),
+				 errhint("Run SELECT es_init() as the role that shall own the store.")));
+	return find_relation(ES_SCHEMA, "store", RELKIND_RELATION);
 }
 
-/* Is the index a plain, valid btree that begins with these columns? */
 static bool
-index_has(Relation index, bool unique, int n, const AttrNumber *columns)
+is_column(Form_pg_attribute att, const Column *column)
+{
+	return !att->attisdropped && att->atttypid == column->type &&
+		   strcmp(NameStr(att->attname), column->name) == 0 &&
+		   (att->attnotnull || !column->notnull) &&
+		   (att->atttypid != TEXTOID || att->attcollation == C_COLLATION_OID);
+}
+
+/* Is it an ordinary table of exactly these columns, and of rows of its own only? */
+static void
+check_table(Relation rel, const Column *columns, int n)
+{
+	TupleDesc desc = RelationGetDescr(rel);
+	Oid       relid = RelationGetRelid(rel);
+
+	if (rel->rd_rel->relam != HEAP_TABLE_AM_OID ||
+		rel->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT || rel->rd_rel->relispartition)
+		not_ours(relid, "is not an ordinary, logged heap table");
+	if (rel->rd_rel->relhassubclass && find_inheritance_children(relid, NoLock) != NIL)
+		not_ours(relid, "has child tables, whose rows would look like its own");
+	for (int i = 0; i < Max(n, desc->natts); i++)
+	{
+		if (i < n ? i >= desc->natts || !is_column(TupleDescAttr(desc, i), &columns[i])
+				  : !TupleDescAttr(desc, i)->attisdropped)
+			not_ours(relid, "does not have the columns that the event store made");
+	}
+}
+
+/* Is the index a plain, valid btree on (or, if not unique, beginning with) these columns? */
+static bool
+index_fits(Relation index, const EsStoreIndex *wanted)
 {
 	Form_pg_index form = index->rd_index;
 
 	if (index->rd_rel->relam != BTREE_AM_OID || !form->indisvalid || !form->indisready ||
-		(unique && (!form->indisunique || form->indnkeyatts != n || !form->indimmediate)) ||
-		form->indnkeyatts < n || !heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
+		(wanted->unique &&
+		 (!form->indisunique || form->indnkeyatts != wanted->ncolumns || !form->indimmediate)) ||
+		form->indnkeyatts < wanted->ncolumns ||
+		!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
 		return false;
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < wanted->ncolumns; i++)
 	{
-		if (form->indkey.values[i] != columns[i] || index->rd_indoption[i] != 0 ||
+		if (form->indkey.values[i] != wanted->columns[i] || index->rd_indoption[i] != 0 ||
 			(OidIsValid(index->rd_indcollation[i]) && index->rd_indcollation[i] != C_COLLATION_OID))
 			return false;
 	}
 	return true;
 }
 
-/* The index of rel on these columns, or InvalidOid. */
-static Oid
-find_index(Relation rel, bool unique, int n, const AttrNumber *columns)
+/* Looks for the index and notes it in the store; false where there is none. */
+static bool
+find_index(EsStore *s, Relation rel, const EsStoreIndex *wanted)
 {
-	Oid       result = InvalidOid;
-	List     *indexes = RelationGetIndexList(rel);
+	Oid      *result = (Oid *) ((char *) s + wanted->offset);
+	List     *list = RelationGetIndexList(rel);
 	ListCell *cell;
 
-	foreach (cell, indexes)
+	*result = InvalidOid;
+	foreach (cell, list)
 	{
 		Relation index = index_open(lfirst_oid(cell), AccessShareLock);
 
-		if (index_has(index, unique, n, columns))
-			result = RelationGetRelid(index);
+		if (index_fits(index, wanted))
+			*result = RelationGetRelid(index);
 		index_close(index, AccessShareLock);
-		if (OidIsValid(result))
+		if (OidIsValid(*result))
 			break;
 	}
-	list_free(indexes);
-	return result;
+	list_free(list);
+	return OidIsValid(*result);
 }
 
-static Oid
-need_index(Relation rel, int n, const AttrNumber *columns, bool unique)
+static void
+need_index(EsStore *s, Relation rel, const EsStoreIndex *wanted)
 {
-	Oid index = find_index(rel, unique, n, columns);
+	if (!find_index(s, rel, wanted))
+		not_ready(psprintf("Table \"%s.%s\" lacks the index \"%s\", which the store reads by.",
+						   ES_SCHEMA, RelationGetRelationName(rel), wanted->name));
+}
 
-	if (!OidIsValid(index))
-		not_ready(psprintf("Table \"%s.%s\" lacks an index that the store reads by.", ES_SCHEMA,
-						   RelationGetRelationName(rel)));
-	return index;
+/* Has es.events an index, of whatever name, that serves for the one of this name? */
+bool
+es_store_has_index(Relation events, const char *name)
+{
+	EsStore scratch;
+
+	for (int i = 0; i < (int) lengthof(indexes); i++)
+	{
+		if (strcmp(indexes[i].name, name) == 0)
+			return find_index(&scratch, events, &indexes[i]);
+	}
+	return false;
 }
 
 /* Is this one of our guards, standing and unconditional? */
@@ -192,13 +283,13 @@ is_guard(const Trigger *trigger, const char *name)
 	const char *function;
 
 	if (strcmp(trigger->tgname, name) != 0 || trigger->tgenabled != TRIGGER_FIRES_ALWAYS ||
-		trigger->tgqual != NULL)
+		trigger->tgqual != NULL || trigger->tgnattr != 0)
 		return false;
 	extension = getExtensionOfObject(ProcedureRelationId, trigger->tgfoid);
 	if (!OidIsValid(extension) || extension != get_extension_oid("pg_eventstore", true))
 		return false;
 	function = get_func_name(trigger->tgfoid);
-	return function != NULL && strcmp(function, "es_guard") == 0;
+	return function != NULL && strcmp(function, ES_GUARD_FUNCTION) == 0;
 }
 
 #define ES_GUARD_EVERY_CHANGE (TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE)
@@ -244,39 +335,57 @@ has_foreign_before(Relation events)
 	return false;
 }
 
-/* Does es.events have CHECK constraints besides those that our code satisfies? */
+/* Is it a CHECK constraint that our code satisfies? */
 static bool
-has_foreign_checks(Relation events)
+is_own_check(const char *name)
 {
-	TupleConstr *constr = RelationGetDescr(events)->constr;
+	static const char *const names[] = {"es_numbers", "es_content", "es_names"};
 
-	for (int i = 0; constr != NULL && i < constr->num_check; i++)
+	for (int i = 0; i < (int) lengthof(names); i++)
 	{
-		if (strncmp(constr->check[i].ccname, "es_", 3) != 0)
+		if (strcmp(name, names[i]) == 0)
 			return true;
 	}
 	return false;
 }
 
-/* The version of the store's tables, a row of es.store. */
+/* Does es.events have constraints besides those that our code satisfies? */
+static bool
+has_foreign_checks(Relation events)
+{
+	TupleDesc    desc = RelationGetDescr(events);
+	TupleConstr *constr = desc->constr;
+
+	for (int i = 0; constr != NULL && i < constr->num_check; i++)
+	{
+		if (!is_own_check(constr->check[i].ccname))
+			return true;
+	}
+	for (int i = 0; i < ES_EVENTS_NATTS; i++)
+	{
+		if (TupleDescAttr(desc, i)->attnotnull && !events_columns[i].notnull)
+			return true;
+	}
+	return false;
+}
+
+/* The version of the store's tables, the row of es.store; -1 where it has none. */
 int
 es_store_version(Oid store)
 {
 	Relation        rel = table_open(store, AccessShareLock);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	AttrNumber      attnum = get_attnum(store, "version");
-	TableScanDesc   scan = table_beginscan(rel, SnapshotSelf, 0, NULL);
-	int             version = 0;
-	bool            isnull = true;
+	TupleTableSlot *slot;
+	TableScanDesc   scan;
+	int             version = -1;
 
-	if (attnum > 0 && get_atttype(store, attnum) == INT4OID &&
-		table_scan_getnextslot(scan, ForwardScanDirection, slot))
-		version = DatumGetInt32(slot_getattr(slot, attnum, &isnull));
+	check_table(rel, store_columns, lengthof(store_columns));
+	slot = table_slot_create(rel, NULL);
+	scan = table_beginscan(rel, SnapshotSelf, 0, NULL);
+	if (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+		version = es_scan_int4(slot, 1);
 	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
 	table_close(rel, AccessShareLock);
-	if (isnull)
-		not_ready("Table \"es.store\" does not hold the version of an event store.");
 	return version;
 }
 
@@ -285,6 +394,8 @@ check_version(Oid store)
 {
 	int version = es_store_version(store);
 
+	if (version < 0)
+		not_ready("Table \"es.store\" is empty.");
 	if (version != ES_STORE_VERSION)
 		ereport(ERROR, (errcode(ERRCODE_ES_NO_STORE),
 						errmsg("the event store in this database is of another version"),
@@ -297,58 +408,45 @@ check_version(Oid store)
 }
 
 static void
-find_events(EsStore *s, Relation events)
+find_events(EsStore *s)
 {
-	const AttrNumber position[] = {ES_EVENTS_POSITION};
-	const AttrNumber version[] = {ES_EVENTS_TENANT, ES_EVENTS_STREAM, ES_EVENTS_VERSION};
-	const AttrNumber id[] = {ES_EVENTS_TENANT, ES_EVENTS_ID};
-	const AttrNumber category[] = {ES_EVENTS_CATEGORY, ES_EVENTS_POSITION};
-	const AttrNumber type[] = {ES_EVENTS_TYPE, ES_EVENTS_POSITION};
-	char            *missing;
+	Relation events = table_open(s->events, AccessShareLock);
+	char    *missing;
 
-	check_columns(events, events_columns, ES_EVENTS_NATTS);
+	check_table(events, events_columns, ES_EVENTS_NATTS);
 	if (!es_store_has_guards(events, &missing))
 		not_ready(psprintf("Trigger \"%s\" on table \"es.events\" does not stand, or does not "
 						   "fire always.",
 						   missing));
-	s->events_position = need_index(events, 1, position, true);
-	s->events_version = need_index(events, 3, version, true);
-	s->events_id = need_index(events, 2, id, true);
-	s->events_category = need_index(events, 2, category, false);
-	s->events_type = find_index(events, false, 2, type);
+	for (int i = 0; i < (int) lengthof(indexes); i++)
+		need_index(s, events, &indexes[i]);
+	(void) find_index(s, events, &type_index);
 	s->plain_before = !has_foreign_before(events);
 	s->plain_checks = !has_foreign_checks(events);
+	table_close(events, AccessShareLock);
 }
 
 static void
 find_snapshots(EsStore *s)
 {
-	const AttrNumber key[] = {ES_SNAPSHOTS_TENANT, ES_SNAPSHOTS_STREAM,
-							  ES_SNAPSHOTS_SCHEMA_VERSION};
-	Relation         rel = table_open(s->snapshots, AccessShareLock);
+	Relation rel = table_open(s->snapshots, AccessShareLock);
 
-	check_columns(rel, snapshots_columns, ES_SNAPSHOTS_NATTS);
-	s->snapshots_key = need_index(rel, 3, key, true);
+	check_table(rel, snapshots_columns, ES_SNAPSHOTS_NATTS);
+	need_index(s, rel, &snapshots_index);
 	table_close(rel, AccessShareLock);
 }
 
 static void
 find_store(EsStore *s)
 {
-	Oid schema = get_namespace_oid(ES_SCHEMA, true);
-	Oid private = get_namespace_oid(ES_PRIVATE_SCHEMA, true);
-	Relation events;
-
 	memset(s, 0, sizeof(EsStore));
-	s->store = find_relation(schema, "store");
-	s->events = find_relation(schema, "events");
-	s->snapshots = find_relation(schema, "snapshots");
-	s->sequence = find_relation(schema, "events_position_seq");
-	s->all_streams = find_relation(private, ES_ALL_STREAMS);
+	s->store = find_store_table();
 	check_version(s->store);
-	events = table_open(s->events, AccessShareLock);
-	find_events(s, events);
-	table_close(events, AccessShareLock);
+	s->events = find_relation(ES_SCHEMA, "events", RELKIND_RELATION);
+	s->snapshots = find_relation(ES_SCHEMA, "snapshots", RELKIND_RELATION);
+	s->sequence = find_relation(ES_SCHEMA, "events_position_seq", RELKIND_SEQUENCE);
+	s->all_streams = find_relation(ES_PRIVATE_SCHEMA, ES_ALL_STREAMS, RELKIND_VIEW);
+	find_events(s);
 	find_snapshots(s);
 }
 
@@ -380,21 +478,23 @@ es_store(void)
 	return &found;
 }
 
-/* Opens a relation of the store; *store is still true with the lock held. */
+/*
+ * Opens a relation of the store, and looks the store up again with the lock
+ * held: what was found before may have changed while we waited.
+ */
 static Relation
 open_checked(size_t which, LOCKMODE mode, const EsStore **store)
 {
 	for (;;)
 	{
-		uint64   before;
-		Relation rel;
+		Oid      relid = *(const Oid *) ((const char *) es_store() + which);
+		Relation rel = table_open(relid, mode);
 
 		*store = es_store();
-		before = generation;
-		rel = table_open(*(const Oid *) ((const char *) *store + which), mode);
-		if (before == generation)
+		if (*(const Oid *) ((const char *) *store + which) == relid)
 			return rel;
 		table_close(rel, mode);
+		CHECK_FOR_INTERRUPTS();
 	}
 }
 

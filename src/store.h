@@ -13,6 +13,7 @@
 #define ES_PRIVATE_SCHEMA  "es_private"
 #define ES_STORE_VERSION   1 /* of the tables; es_init() migrates older ones */
 #define ES_ALL_STREAMS     "all_streams"
+#define ES_GUARD_FUNCTION  "es_guard"
 #define ES_GUARD_ROW       "es_guard_row"
 #define ES_GUARD_STATEMENT "es_guard_statement"
 
@@ -64,11 +65,22 @@ typedef struct EsStore
 	bool plain_checks; /* es.events has no CHECK constraints but ours */
 } EsStore;
 
+/* An index that the store reads by. */
+typedef struct EsStoreIndex
+{
+	const char *name;
+	size_t      offset; /* of its OID in EsStore */
+	bool        unique;
+	int         ncolumns;
+	AttrNumber  columns[3];
+} EsStoreIndex;
+
 extern const EsStore *es_store(void);
 extern Relation       es_store_open_events(LOCKMODE mode, const EsStore **store);
 extern Relation       es_store_open_snapshots(LOCKMODE mode, const EsStore **store);
 extern int            es_store_version(Oid store);
 extern bool           es_store_has_guards(Relation events, char **missing);
+extern bool           es_store_has_index(Relation events, const char *name);
 
 extern void es_store_check_read(Oid relid);
 extern void es_store_check_write(Oid relid, const char *function);

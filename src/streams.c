@@ -60,14 +60,6 @@ compare_cursors(const pairingheap_node *a, const pairingheap_node *b, void *arg)
 	return order != 0 ? order : es_compare_texts(y->tenant, x->tenant);
 }
 
-static text *
-copy_column(TupleTableSlot *slot, AttrNumber column)
-{
-	bool isnull;
-
-	return DatumGetTextPCopy(slot_getattr(slot, column, &isnull));
-}
-
 /* A name and one more byte. */
 static text *
 name_and(const text *name, char byte)
@@ -106,7 +98,7 @@ move_cursor(Listing *listing, Cursor *cursor, text *low)
 	slot = es_scan_next(scan, ForwardScanDirection);
 	if (slot == NULL)
 		return;
-	cursor->stream = copy_column(slot, ES_EVENTS_STREAM);
+	cursor->stream = DatumGetTextPCopy(es_scan_column(slot, ES_EVENTS_STREAM));
 	pairingheap_add(listing->cursors, &cursor->node);
 }
 
@@ -150,7 +142,7 @@ add_all_tenants(Listing *listing, Relation events, const EsStore *store)
 		es_scan_seek(scan);
 		if ((slot = es_scan_next(scan, ForwardScanDirection)) == NULL)
 			break;
-		tenant = copy_column(slot, ES_EVENTS_TENANT);
+		tenant = DatumGetTextPCopy(es_scan_column(slot, ES_EVENTS_TENANT));
 		add_tenant(listing, tenant);
 		low = name_and(tenant, '\001');
 		CHECK_FOR_INTERRUPTS();
@@ -166,9 +158,9 @@ put_stream(EsRows *rows, Listing *listing, const Cursor *cursor)
 	bool            nulls[ES_STREAM_ROW_NATTS] = {false};
 
 	values[0] = PointerGetDatum(cursor->stream);
-	values[1] = Int64GetDatum(es_log_int8(slot, ES_EVENTS_VERSION));
-	values[2] = Int64GetDatum(es_log_int8(slot, ES_EVENTS_POSITION));
-	values[3] = TimestampTzGetDatum(es_log_recorded_at(slot));
+	values[1] = Int64GetDatum(es_scan_int8(slot, ES_EVENTS_VERSION));
+	values[2] = Int64GetDatum(es_scan_int8(slot, ES_EVENTS_POSITION));
+	values[3] = TimestampTzGetDatum(es_scan_int8(slot, ES_EVENTS_RECORDED_AT));
 	values[4] = PointerGetDatum(cursor->tenant);
 	es_rows_put(rows, values, nulls);
 }

@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/heapam.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -27,8 +28,11 @@
 #include "writer.h"
 
 /* Rows, and bytes of rows, that are collected before they are written. */
-#define ES_CHUNK_ROWS  1000
+#define ES_CHUNK_ROWS  100
 #define ES_CHUNK_BYTES (256 * 1024)
+
+/* From this many rows on they go through a small ring of buffers, as with COPY. */
+#define ES_BULK_ROWS 1000
 
 struct EsWriter
 {
@@ -106,28 +110,34 @@ es_writer_begin(Relation rel, int nrows, bool plain_before, bool plain_checks)
 	writer->nslots = Min(nrows, ES_CHUNK_ROWS);
 	writer->slots = palloc(writer->nslots * sizeof(TupleTableSlot *));
 	writer->cid = GetCurrentCommandId(true);
-	writer->fire_before = !plain_before;
+	writer->fire_before =
+		!plain_before && triggers != NULL &&
+		(triggers->trig_insert_before_row || triggers->trig_insert_before_statement);
 	writer->check = !plain_checks;
 	writer->fire_after = triggers != NULL &&
 						 (triggers->trig_insert_after_row ||
 						  triggers->trig_insert_after_statement || triggers->trig_insert_new_table);
-	if (nrows >= ES_CHUNK_ROWS)
+	if (nrows >= ES_BULK_ROWS)
 		writer->bulk = GetBulkInsertState();
-	if (writer->fire_after)
-	{
+	if (writer->fire_after || writer->fire_before)
 		AfterTriggerBeginQuery();
+	if (writer->fire_after)
 		writer->capture = MakeTransitionCaptureState(triggers, RelationGetRelid(rel), CMD_INSERT);
-	}
 	MemoryContextSwitchTo(old);
 	if (writer->fire_before)
 		fire_before(writer, NULL);
 	return writer;
 }
 
-/* An empty slot for the next row; its values must live until the row is written. */
+/*
+ * A slot for the next row, all of it null; its values must live until the row is
+ * written.
+ */
 TupleTableSlot *
 es_writer_next(EsWriter *writer)
 {
+	TupleTableSlot *slot;
+
 	if (writer->used == writer->made)
 	{
 		MemoryContext old = MemoryContextSwitchTo(writer->estate->es_query_cxt);
@@ -135,7 +145,9 @@ es_writer_next(EsWriter *writer)
 		writer->slots[writer->made++] = table_slot_create(writer->rel, NULL);
 		MemoryContextSwitchTo(old);
 	}
-	return ExecClearTuple(writer->slots[writer->used]);
+	slot = ExecClearTuple(writer->slots[writer->used]);
+	memset(slot->tts_isnull, true, RelationGetDescr(writer->rel)->natts * sizeof(bool));
+	return slot;
 }
 
 /* A BEFORE ROW trigger may raise an error; the row itself is not its to change. */
@@ -155,6 +167,7 @@ check_unchanged(EsWriter *writer, TupleTableSlot *slot, const Datum *values, con
 			ereport(ERROR, (errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
 							errmsg("a BEFORE trigger changed column \"%s\" of a new row of \"%s\"",
 								   NameStr(att->attname), RelationGetRelationName(writer->rel)),
+							errdetail("The store gives every column its value."),
 							errhint("A BEFORE trigger may refuse an event by raising an error, "
 									"but it cannot change it.")));
 	}
@@ -173,6 +186,7 @@ row_before(EsWriter *writer, TupleTableSlot *slot)
 		ereport(ERROR, (errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
 						errmsg("a BEFORE trigger skipped a new row of \"%s\"",
 							   RelationGetRelationName(writer->rel)),
+						errdetail("It returned NULL."),
 						errhint("A BEFORE trigger may refuse an event by raising an error, but it "
 								"cannot skip it.")));
 	check_unchanged(writer, slot, values, nulls);
@@ -234,6 +248,18 @@ es_writer_add(EsWriter *writer)
 		flush(writer);
 }
 
+/* The indexes' locks are kept: the next call in this transaction finds them held. */
+static void
+close_indexes(ResultRelInfo *rri)
+{
+	for (int i = 0; i < rri->ri_NumIndices; i++)
+	{
+		es_compat_index_insert_cleanup(rri->ri_IndexRelationDescs[i], rri->ri_IndexRelationInfo[i]);
+		index_close(rri->ri_IndexRelationDescs[i], NoLock);
+	}
+	rri->ri_NumIndices = 0;
+}
+
 /* Writes the rest, fires what is to be fired at the end, and closes. */
 void
 es_writer_end(EsWriter *writer)
@@ -247,12 +273,14 @@ es_writer_end(EsWriter *writer)
 		FreeBulkInsertState(writer->bulk);
 	}
 	if (writer->fire_after)
-	{
 		ExecASInsertTriggers(estate, writer->rri, writer->capture);
+	if (writer->fire_after || writer->fire_before)
 		AfterTriggerEndQuery(estate);
-	}
 	for (int i = 0; i < writer->made; i++)
 		ExecDropSingleTupleTableSlot(writer->slots[i]);
+	/* the slots that firing triggers made pin the table's descriptor */
+	ExecResetTupleTable(estate->es_tupleTable, false);
+	close_indexes(writer->rri);
 	ExecCloseResultRelations(estate);
 	FreeExecutorState(estate);
 	pfree(writer);

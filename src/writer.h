@@ -19,4 +19,20 @@ extern void            es_writer_end(EsWriter *writer);
 extern const TupleTableSlot *es_writer_current;
 extern Oid                   es_writer_current_rel;
 
+/* Gives a column of es_writer_next()'s slot its value. */
+static inline void
+es_writer_put(TupleTableSlot *slot, AttrNumber column, Datum datum)
+{
+	slot->tts_values[column - 1] = datum;
+	slot->tts_isnull[column - 1] = false;
+}
+
+/* The same for a pointer; NULL leaves the column null. */
+static inline void
+es_writer_put_pointer(TupleTableSlot *slot, AttrNumber column, const void *pointer)
+{
+	if (pointer != NULL)
+		es_writer_put(slot, column, PointerGetDatum(pointer));
+}
+
 #endif
