@@ -13,74 +13,87 @@
 #include "schema.h"
 #include "store.h"
 
-#define ES_EVENTS_DDL                                                                          \
-	"CREATE TABLE es.events ("                                                                 \
-	" position pg_catalog.int8 NOT NULL,"                                                      \
-	" version pg_catalog.int8 NOT NULL,"                                                       \
-	" recorded_at pg_catalog.timestamptz NOT NULL,"                                            \
-	" id pg_catalog.uuid NOT NULL,"                                                            \
-	" tenant pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                               \
-	" stream pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                               \
-	" category pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                             \
-	" type pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                                 \
-	" data pg_catalog.jsonb,"                                                                  \
-	" metadata pg_catalog.jsonb,"                                                              \
-	" payload pg_catalog.bytea,"                                                               \
-	" CONSTRAINT es_numbers CHECK (position OPERATOR(pg_catalog.>) 0"                          \
-	"  AND version OPERATOR(pg_catalog.>) 0),"                                                 \
-	" CONSTRAINT es_content CHECK (data IS NOT NULL OR payload IS NOT NULL),"                  \
-	" CONSTRAINT es_names CHECK ("                                                             \
-	"  pg_catalog.octet_length(stream) OPERATOR(pg_catalog.<=) 512"                            \
-	"  AND pg_catalog.octet_length(type) OPERATOR(pg_catalog.<=) 255"                          \
-	"  AND pg_catalog.octet_length(tenant) OPERATOR(pg_catalog.<=) 128"                        \
-	"  AND stream OPERATOR(pg_catalog.<>) '' AND type OPERATOR(pg_catalog.<>) ''"              \
-	"  AND category OPERATOR(pg_catalog.<>) ''"                                                \
-	"  AND category OPERATOR(pg_catalog.=) pg_catalog.split_part(stream, '-', 1))"             \
-	") USING heap;"                                                                            \
-	"REVOKE ALL ON es.events FROM PUBLIC;"                                                     \
-	"COMMENT ON TABLE es.events IS"                                                            \
-	" 'The log: every event of the store. Append with es_append; read as you like.';"          \
-	"COMMENT ON COLUMN es.events.position IS"                                                  \
-	" 'Place in the whole log; strictly increasing, with holes.';"                             \
-	"COMMENT ON COLUMN es.events.version IS 'Place in the stream: 1, 2, 3 ...';"               \
-	"COMMENT ON COLUMN es.events.recorded_at IS"                                               \
-	" 'When it was appended; within a stream never earlier than the event before.';"           \
-	"COMMENT ON COLUMN es.events.id IS 'The event''s id; UUIDv7 unless the client gave one.';" \
-	"COMMENT ON COLUMN es.events.tenant IS 'The tenant; empty where tenants are not used.';"   \
-	"COMMENT ON COLUMN es.events.stream IS 'The stream, such as order-123.';"                  \
-	"COMMENT ON COLUMN es.events.category IS"                                                  \
-	" 'The part of the stream''s name before its first hyphen.';"                              \
-	"COMMENT ON COLUMN es.events.type IS 'The event''s type, such as OrderPlaced.';"           \
-	"COMMENT ON COLUMN es.events.data IS 'What happened.';"                                    \
-	"COMMENT ON COLUMN es.events.metadata IS"                                                  \
-	" 'What is known about the event: actor, correlation_id, causation_id ...';"               \
-	"COMMENT ON COLUMN es.events.payload IS 'Exact bytes, for binary formats.'"
+#define ES_CONSTRAINT_COMMENT(name, table, comment) \
+	"COMMENT ON CONSTRAINT " name " ON es." table " IS '" comment "';"
 
-#define ES_SNAPSHOTS_DDL                                                                            \
-	"CREATE TABLE es.snapshots ("                                                                   \
-	" version pg_catalog.int8 NOT NULL,"                                                            \
-	" created_at pg_catalog.timestamptz NOT NULL,"                                                  \
-	" schema_version pg_catalog.int4 NOT NULL,"                                                     \
-	" tenant pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                                    \
-	" stream pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                                    \
-	" category pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                                  \
-	" state pg_catalog.jsonb,"                                                                      \
-	" payload pg_catalog.bytea,"                                                                    \
-	" CONSTRAINT es_version CHECK (version OPERATOR(pg_catalog.>) 0),"                              \
-	" CONSTRAINT es_content CHECK (state IS NOT NULL OR payload IS NOT NULL),"                      \
-	" CONSTRAINT snapshots_pkey PRIMARY KEY (tenant, stream, schema_version)"                       \
-	") USING heap;"                                                                                 \
-	"REVOKE ALL ON es.snapshots FROM PUBLIC;"                                                       \
-	"COMMENT ON TABLE es.snapshots IS"                                                              \
-	" 'The newest saved state of a stream, one for each schema_version.';"                          \
-	"COMMENT ON COLUMN es.snapshots.version IS 'The stream''s version that the state stands for.';" \
-	"COMMENT ON COLUMN es.snapshots.created_at IS 'When it was saved.';"                            \
-	"COMMENT ON COLUMN es.snapshots.schema_version IS 'The version of the state''s own form.';"     \
-	"COMMENT ON COLUMN es.snapshots.tenant IS 'The stream''s tenant.';"                             \
-	"COMMENT ON COLUMN es.snapshots.stream IS 'The stream.';"                                       \
-	"COMMENT ON COLUMN es.snapshots.category IS 'The stream''s category.';"                         \
-	"COMMENT ON COLUMN es.snapshots.state IS 'The state.';"                                         \
-	"COMMENT ON COLUMN es.snapshots.payload IS 'The state in exact bytes, for binary formats.'"
+#define ES_EVENTS_DDL                                                                                                                                                   \
+	"CREATE TABLE es.events ("                                                                                                                                          \
+	" position pg_catalog.int8 NOT NULL,"                                                                                                                               \
+	" version pg_catalog.int8 NOT NULL,"                                                                                                                                \
+	" recorded_at pg_catalog.timestamptz NOT NULL,"                                                                                                                     \
+	" id pg_catalog.uuid NOT NULL,"                                                                                                                                     \
+	" tenant pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                                                                                                        \
+	" stream pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                                                                                                        \
+	" category pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                                                                                                      \
+	" type pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                                                                                                          \
+	" data pg_catalog.jsonb,"                                                                                                                                           \
+	" metadata pg_catalog.jsonb,"                                                                                                                                       \
+	" payload pg_catalog.bytea,"                                                                                                                                        \
+	" CONSTRAINT es_numbers CHECK (position OPERATOR(pg_catalog.>) 0"                                                                                                   \
+	"  AND version OPERATOR(pg_catalog.>) 0),"                                                                                                                          \
+	" CONSTRAINT es_content CHECK (data IS NOT NULL OR payload IS NOT NULL),"                                                                                           \
+	" CONSTRAINT es_names CHECK ("                                                                                                                                      \
+	"  pg_catalog.octet_length(stream) OPERATOR(pg_catalog.<=) 512"                                                                                                     \
+	"  AND pg_catalog.octet_length(type) OPERATOR(pg_catalog.<=) 255"                                                                                                   \
+	"  AND pg_catalog.octet_length(tenant) OPERATOR(pg_catalog.<=) 128"                                                                                                 \
+	"  AND stream OPERATOR(pg_catalog.<>) '' AND type OPERATOR(pg_catalog.<>) ''"                                                                                       \
+	"  AND category OPERATOR(pg_catalog.<>) ''"                                                                                                                         \
+	"  AND category OPERATOR(pg_catalog.=) pg_catalog.split_part(stream, '-', 1))"                                                                                      \
+	") USING heap;"                                                                                                                                                     \
+	"REVOKE ALL ON es.events FROM PUBLIC;" ES_CONSTRAINT_COMMENT(                                                                                                       \
+		"es_numbers", "events",                                                                                                                                         \
+		"Positions and versions begin at 1.") ES_CONSTRAINT_COMMENT("es_content", "events",                                                                             \
+																	"An event has data, or a payload, or both.")                                                        \
+		ES_CONSTRAINT_COMMENT(                                                                                                                                          \
+			"es_names", "events",                                                                                                                                       \
+			"Names are within their limits; the category is the stream''s.") "COMMENT ON TABLE es.events IS"                                                            \
+																			 " 'The log: every event of the store. Append with es_append; read as you like.';"          \
+																			 "COMMENT ON COLUMN es.events.position IS"                                                  \
+																			 " 'Place in the whole log; strictly increasing, with holes.';"                             \
+																			 "COMMENT ON COLUMN es.events.version IS 'Place in the stream: 1, 2, 3 ...';"               \
+																			 "COMMENT ON COLUMN es.events.recorded_at IS"                                               \
+																			 " 'When it was appended; within a stream never earlier than the event before.';"           \
+																			 "COMMENT ON COLUMN es.events.id IS 'The event''s id; UUIDv7 unless the client gave one.';" \
+																			 "COMMENT ON COLUMN es.events.tenant IS 'The tenant; empty where tenants are not used.';"   \
+																			 "COMMENT ON COLUMN es.events.stream IS 'The stream, such as order-123.';"                  \
+																			 "COMMENT ON COLUMN es.events.category IS"                                                  \
+																			 " 'The part of the stream''s name before its first hyphen.';"                              \
+																			 "COMMENT ON COLUMN es.events.type IS 'The event''s type, such as OrderPlaced.';"           \
+																			 "COMMENT ON COLUMN es.events.data IS 'What happened.';"                                    \
+																			 "COMMENT ON COLUMN es.events.metadata IS"                                                  \
+																			 " 'What is known about the event: actor, correlation_id, causation_id ...';"               \
+																			 "COMMENT ON COLUMN es.events.payload IS 'Exact bytes, for binary formats.'"
+
+#define ES_SNAPSHOTS_DDL                                                                                                                                        \
+	"CREATE TABLE es.snapshots ("                                                                                                                               \
+	" version pg_catalog.int8 NOT NULL,"                                                                                                                        \
+	" created_at pg_catalog.timestamptz NOT NULL,"                                                                                                              \
+	" schema_version pg_catalog.int4 NOT NULL,"                                                                                                                 \
+	" tenant pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                                                                                                \
+	" stream pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                                                                                                \
+	" category pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                                                                                              \
+	" state pg_catalog.jsonb,"                                                                                                                                  \
+	" payload pg_catalog.bytea,"                                                                                                                                \
+	" CONSTRAINT es_version CHECK (version OPERATOR(pg_catalog.>) 0),"                                                                                          \
+	" CONSTRAINT es_content CHECK (state IS NOT NULL OR payload IS NOT NULL),"                                                                                  \
+	" CONSTRAINT snapshots_pkey PRIMARY KEY (tenant, stream, schema_version)"                                                                                   \
+	") USING heap;"                                                                                                                                             \
+	"REVOKE ALL ON es.snapshots FROM PUBLIC;" ES_CONSTRAINT_COMMENT(                                                                                            \
+		"es_version", "snapshots",                                                                                                                              \
+		"Versions begin at 1.") ES_CONSTRAINT_COMMENT("es_content", "snapshots",                                                                                \
+													  "A snapshot has a state, or a payload, or both.")                                                         \
+		ES_CONSTRAINT_COMMENT(                                                                                                                                  \
+			"snapshots_pkey", "snapshots",                                                                                                                      \
+			"One snapshot for each stream and schema_version.") "COMMENT ON TABLE es.snapshots IS"                                                              \
+																" 'The newest saved state of a stream, one for each schema_version.';"                          \
+																"COMMENT ON COLUMN es.snapshots.version IS 'The stream''s version that the state stands for.';" \
+																"COMMENT ON COLUMN es.snapshots.created_at IS 'When it was saved.';"                            \
+																"COMMENT ON COLUMN es.snapshots.schema_version IS 'The version of the state''s own form.';"     \
+																"COMMENT ON COLUMN es.snapshots.tenant IS 'The stream''s tenant.';"                             \
+																"COMMENT ON COLUMN es.snapshots.stream IS 'The stream.';"                                       \
+																"COMMENT ON COLUMN es.snapshots.category IS 'The stream''s category.';"                         \
+																"COMMENT ON COLUMN es.snapshots.state IS 'The state.';"                                         \
+																"COMMENT ON COLUMN es.snapshots.payload IS 'The state in exact bytes, for binary formats.'"
 
 #define ES_STORE_DDL                                                               \
 	"CREATE TABLE es.store ("                                                      \

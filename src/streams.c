@@ -121,6 +121,9 @@ add_tenant(Listing *listing, text *tenant)
 	{
 		text *name = listing->categories[i];
 
+		/* a category has no hyphen, and would otherwise be met twice */
+		if (memchr(VARDATA_ANY(name), '-', VARSIZE_ANY_EXHDR(name)) != NULL)
+			continue;
 		add_cursor(listing, tenant, name, name_and(name, '\001'));
 		add_cursor(listing, tenant, name_and(name, '-'), name_and(name, '-' + 1));
 	}
