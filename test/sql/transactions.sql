@@ -133,7 +133,7 @@ SELECT es_snapshot('two-1', 1, '{}');
 PREPARE TRANSACTION 'es_test_transactions_1';
 SELECT es_stream_version('two-1');
 -- The stream is locked as long.
-SET lock_timeout = '10ms';
+SET lock_timeout = '200ms';
 SELECT es_append('two-1', -1, 'B', '{}');
 \echo :SQLSTATE
 SELECT es_append('two-2', -1, 'B', '{}');
@@ -149,7 +149,9 @@ SELECT es_append('two-1', 2, 'D', '{}');
 SELECT version, type FROM es_load('two-1');
 
 -- A statement that is cancelled leaves nothing behind.
-SET statement_timeout = '1ms';
+BEGIN;
+SELECT es_append('cancel-2', 0, 'T', '{}');
+SET LOCAL statement_timeout = '50ms';
 DO $$
 BEGIN
 	FOR i IN 1..1000000 LOOP
@@ -157,8 +159,9 @@ BEGIN
 	END LOOP;
 END $$;
 \echo :SQLSTATE
-RESET statement_timeout;
-SELECT es_stream_version('cancel-1');
+ROLLBACK;
+SELECT es_stream_version('cancel-1'), es_stream_version('cancel-2');
+SELECT es_append('cancel-1', 0, 'T', '{}');
 
 -- Nested calls from SQL functions, with open cursors and prepared plans.
 CREATE FUNCTION transfer(source text, target text, amount int) RETURNS bigint LANGUAGE sql AS $$
