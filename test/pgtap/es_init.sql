@@ -17,7 +17,7 @@ SELECT throws_ok($$SELECT count(*) FROM es_load('order-1')$$, 'SE006', NULL, 'an
 SELECT is(es_init(), 'adopted the event store, version 1: the log ends at position ' || es_head(),
 	'es_init() adopts the store and says where the log ends');
 SELECT is(es_append('order-1', 1, 'Paid', '{}'), 2::bigint, 'after that, appends go on');
-SELECT ok(setval('es.events_position_seq', 1, false) = 1 AND es_init() LIKE 'adopted%' AND nextval('es.events_position_seq') > es_head(),
+SELECT ok(setval('es.events_position_seq', 1, false) = 1 AND es_init() LIKE 'repaired%' AND nextval('es.events_position_seq') > es_head(),
 	'es_init() moves a sequence that fell behind past the last event');
 
 CREATE ROLE es_test_somebody;
