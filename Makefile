@@ -32,7 +32,7 @@ demo demo-stop check:
 bench-quick:
 	@script/with-build bench/run-quick
 mutants:
-	@script/with-build test/mutants/run
+	@test/mutants/run
 
 else
 
