@@ -1,33 +1,19 @@
 # The checks that need no server.  Sourced by script/check.
 # shellcheck shell=bash
 
-# Each check is a function that answers with its status: 0 passed, 77 skipped
-# (it says why), anything else failed.
 static_checks() {
 	local file
 
 	# The build that the other suites use had -Werror too.
 	result pass "static: no warning with the installed headers"
-	static_check "no warning with another minor release's headers" build_other_minor
-	static_check "the same server symbols with both minor releases' headers" same_imports
-	static_check "exported symbols carry our prefix" exports_prefixed
-	static_check "one version in META.json and the control file" one_version
-	static_check "every test is in its schedule" schedules_complete
+	check "static: no warning with another minor release's headers" build_other_minor
+	check "static: the same server symbols with both minor releases' headers" same_imports
+	check "static: exported symbols carry our prefix" exports_prefixed
+	check "static: one version in META.json and the control file" one_version
+	check "static: every test is in its schedule" schedules_complete
 	for file in "$WORK/tree/test/static"/*; do
-		[ ! -x "$file" ] || static_check "${file##*/}" as_server "$file"
+		[ ! -x "$file" ] || check "static: ${file##*/}" as_server "$file"
 	done
-}
-
-static_check() {
-	local name=$1 status=0 output
-
-	shift
-	output=$("$@" 2>&1) || status=$?
-	case $status in
-		0) result pass "static: $name" ;;
-		77) result skip "static: $name: $output" ;;
-		*) result fail "static: $name"; say "$output" ;;
-	esac
 }
 
 # Builds with the headers of the other minor release that the archive has.
