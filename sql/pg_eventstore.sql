@@ -16,13 +16,13 @@ SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION es_reset() IS
 'Empties the store of a test database, where ALTER DATABASE has set pg_eventstore.allow_reset.';
 
--- Not part of the public API.  PUBLIC may not execute it, so that its presence
+-- Not part of the public API, hence its name.  PUBLIC may not execute it, so that its presence
 -- on a table proves that the store is genuine.
-CREATE FUNCTION es_guard() RETURNS trigger
-AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION es_guard() IS
+CREATE FUNCTION pg_eventstore_guard() RETURNS trigger
+AS 'MODULE_PATHNAME', 'es_guard' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION pg_eventstore_guard() IS
 'Trigger function of the guards on es.events; who may execute it may own a store.';
-REVOKE ALL ON FUNCTION es_guard() FROM PUBLIC;
+REVOKE ALL ON FUNCTION pg_eventstore_guard() FROM PUBLIC;
 
 -- Append
 

@@ -63,36 +63,50 @@ es_append_check_expected(int64 expected, const EsPlace *place)
 }
 
 static int
-compare_ids(const void *a, const void *b)
+compare_events(const void *a, const void *b)
 {
-	return memcmp(a, b, UUID_LEN);
+	const EsEvent *x = *(EsEvent *const *) a;
+	const EsEvent *y = *(EsEvent *const *) b;
+	int            order = memcmp(&x->id, &y->id, UUID_LEN);
+
+	return order != 0 ? order : (x < y ? -1 : 1);
 }
 
-/* An id may not come twice in one request; argument is where they stand. */
-void
-es_append_check_ids(const EsAppend *append, const char *argument)
+/* The first event whose id an earlier one has too, or NULL. */
+const EsEvent *
+es_append_find_double(const EsAppend *append)
 {
-	pg_uuid_t *ids;
-	int        n = 0;
+	EsEvent      **sorted;
+	const EsEvent *found = NULL;
+	int            n = 0;
 
 	if (append->nids < 2)
-		return;
-	ids = palloc(append->nids * sizeof(pg_uuid_t));
+		return NULL;
+	sorted = MemoryContextAllocHuge(CurrentMemoryContext, append->nids * sizeof(EsEvent *));
 	for (int i = 0; i < append->nevents; i++)
 	{
 		if (append->events[i].has_id)
-			ids[n++] = append->events[i].id;
+			sorted[n++] = &append->events[i];
 	}
-	qsort(ids, n, sizeof(pg_uuid_t), compare_ids);
+	qsort(sorted, n, sizeof(EsEvent *), compare_events);
 	for (int i = 1; i < n; i++)
 	{
-		if (compare_ids(&ids[i - 1], &ids[i]) == 0)
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("event id %s comes twice in one call", es_uuid_text(&ids[i])),
-							errdetail("In argument \"%s\".", argument),
-							errhint("Give each event an id of its own, or none.")));
+		if (memcmp(&sorted[i - 1]->id, &sorted[i]->id, UUID_LEN) == 0 &&
+			(found == NULL || sorted[i] < found))
+			found = sorted[i];
 	}
-	pfree(ids);
+	pfree(sorted);
+	return found;
+}
+
+/* An id may not come twice in one request. */
+void
+es_append_raise_double(const EsEvent *event, const EsPlace *place)
+{
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("event id %s comes twice in one call", es_uuid_text(&event->id)),
+					errdetail("In argument \"%s\".", es_place(place, "id")),
+					errhint("Give each event an id of its own, or none.")));
 }
 
 static void
@@ -249,33 +263,28 @@ check_visible(const EsAppend *append)
 	}
 }
 
-/*
- * The id index refused an event: another transaction has stored the id since we
- * looked, in another stream, for this one is locked.
- */
-static void
-raise_race(EsAppend *append, Relation events, const EsStore *store, ErrorData *error)
-{
-	is_repeated(append, events, store);
-	ReThrowError(error);
-}
-
+/* Is it a unique violation of this index of es.events? */
 static bool
-is_id_violation(const ErrorData *error, Relation events, const char *id_key)
+is_violation(const ErrorData *error, Relation events, const char *index)
 {
 	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && error->schema_name != NULL &&
 		   error->table_name != NULL && error->constraint_name != NULL &&
 		   strcmp(error->schema_name, ES_SCHEMA) == 0 &&
 		   strcmp(error->table_name, RelationGetRelationName(events)) == 0 &&
-		   strcmp(error->constraint_name, id_key) == 0;
+		   strcmp(error->constraint_name, index) == 0;
 }
 
-/* Writes; a unique violation of the ids, and only that, becomes SE002. */
+/*
+ * Writes.  What the unique indexes of ids and of positions refuse gets an error
+ * of ours: another transaction has stored the id meanwhile in another stream, for
+ * this one is locked; or the sequence was set back.
+ */
 static void
-write_with_ids(EsAppend *append, Relation events, const EsStore *store)
+write_events(EsAppend *append, Relation events, const EsStore *store)
 {
 	MemoryContext context = CurrentMemoryContext;
-	const char   *id_key = get_rel_name(store->events_id);
+	const char   *id_index = get_rel_name(store->events_id);
+	const char   *position_index = get_rel_name(store->events_position);
 
 	PG_TRY();
 	{
@@ -288,10 +297,12 @@ write_with_ids(EsAppend *append, Relation events, const EsStore *store)
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		if (!is_id_violation(error, events, id_key))
-			PG_RE_THROW();
 		FlushErrorState();
-		raise_race(append, events, store, error);
+		if (is_violation(error, events, id_index))
+			is_repeated(append, events, store);
+		else if (is_violation(error, events, position_index))
+			es_log_raise_gone_back("The next position is already stored.");
+		ReThrowError(error);
 	}
 	PG_END_TRY();
 }
@@ -330,11 +341,8 @@ es_append_run(EsAppend *append)
 	else
 	{
 		check_visible(append);
-		if (append->nids > 0)
-			write_with_ids(append, events, store);
-		else if (append->nevents > 0)
-			es_log_write(events, store, append->tenant, append->log, append->nstreams,
-						 append->events, append->nevents);
+		if (append->nevents > 0)
+			write_events(append, events, store);
 	}
 	table_close(events, NoLock);
 	return outcome;

@@ -48,7 +48,8 @@ typedef enum EsOutcome
 
 extern void             es_append_add_stream(EsAppend *append, int i, text *name, int64 expected);
 extern void             es_append_check_expected(int64 expected, const EsPlace *place);
-extern void             es_append_check_ids(const EsAppend *append, const char *argument);
+extern const EsEvent   *es_append_find_double(const EsAppend *append);
+pg_noreturn extern void es_append_raise_double(const EsEvent *event, const EsPlace *place);
 extern EsOutcome        es_append_run(EsAppend *append);
 pg_noreturn extern void es_append_raise_conflict(const EsAppend *append);
 

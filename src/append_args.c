@@ -166,6 +166,16 @@ read_event(EsEvent *event, const Batch *batch, int i, Jsonb *base)
 	event->metadata = es_event_metadata(event->metadata, base, &place);
 }
 
+static void
+check_double(const EsAppend *append)
+{
+	const EsEvent *event = es_append_find_double(append);
+	EsPlace        place = {ES_PLACE_ARRAYS, -1, event == NULL ? -1 : event - append->events};
+
+	if (event != NULL)
+		es_append_raise_double(event, &place);
+}
+
 /* Arguments 2..6: types, data, metadata, ids, payloads. */
 static void
 read_batch(EsAppend *append, FunctionCallInfo fcinfo)
@@ -203,7 +213,7 @@ read_batch(EsAppend *append, FunctionCallInfo fcinfo)
 		append->nids += append->events[i].has_id ? 1 : 0;
 		CHECK_FOR_INTERRUPTS();
 	}
-	es_append_check_ids(append, "ids");
+	check_double(append);
 }
 
 static Datum

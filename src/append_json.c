@@ -269,6 +269,20 @@ collect_streams(EsAppend *append, Entry *entries, int n)
 	pfree(sorted);
 }
 
+static void
+check_double(const EsAppend *append, const Entry *entries, int n)
+{
+	const EsEvent *event = es_append_find_double(append);
+
+	for (int i = 0; event != NULL && i < n; i++)
+	{
+		EsPlace place = {ES_PLACE_JSON, i, (event - append->events) - entries[i].first};
+
+		if (place.event >= 0 && place.event < entries[i].count)
+			es_append_raise_double(event, &place);
+	}
+}
+
 static Entry *
 read_document(EsAppend *append, Jsonb *document, int *n)
 {
@@ -294,7 +308,7 @@ read_document(EsAppend *append, Jsonb *document, int *n)
 		MemoryContextAllocHuge(CurrentMemoryContext, Max(append->nevents, 1) * sizeof(EsEvent));
 	for (int i = 0; i < *n; i++)
 		read_events(append, &entries[i], base);
-	es_append_check_ids(append, "appends");
+	check_double(append, entries, *n);
 	return entries;
 }
 
@@ -343,7 +357,7 @@ es_append_json(PG_FUNCTION_ARGS)
 	outcome = es_append_run(&append);
 	if (outcome == ES_CONFLICT)
 		es_append_raise_conflict(&append);
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	for (int i = 0; i < n; i++)
 		put_row((ReturnSetInfo *) fcinfo->resultinfo, &append, &entries[i], outcome == ES_REPEATED);
 	return (Datum) 0;

@@ -100,7 +100,7 @@ es_guard(PG_FUNCTION_ARGS)
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-						errmsg("es_guard() must be called as a trigger")));
+						errmsg("pg_eventstore_guard() must be called as a trigger")));
 	if (!is_allowed(trigger))
 	{
 		bool insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);

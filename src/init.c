@@ -189,6 +189,15 @@ is_present(const EsObject *object, Oid *owner)
 	return true;
 }
 
+pg_noreturn static void
+raise_not_owner(Oid owner)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be owner of the event store"),
+			 errdetail("It belongs to role \"%s\".", GetUserNameFromId(owner, false)),
+			 errhint("Call it as a member of that role, or as a superuser.")));
+}
+
 /*
  * Who owns the store, or shall own it.  Looks at all that is there before any of
  * it is touched: somebody could have laid out relations with code of his own in
@@ -204,7 +213,7 @@ find_owner(Oid guard)
 	if (!OidIsValid(owner))
 		owner = GetUserId();
 	else if (!has_privs_of_role(GetUserId(), owner))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_SCHEMA, ES_SCHEMA);
+		raise_not_owner(owner);
 	if (!es_compat_may_execute(guard, owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -535,7 +544,7 @@ es_reset(PG_FUNCTION_ARGS)
 
 	prevent_where_impossible("es_reset()");
 	if (!has_privs_of_role(GetUserId(), owner))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, "es.events");
+		raise_not_owner(owner);
 	before = become(owner);
 	result = result_text(reset_store());
 	become_again(before);

@@ -184,6 +184,16 @@ clock_under_lock(const EsLogStream *streams, int nstreams)
 	return now;
 }
 
+/* The sequence of positions must never go back: an error, not a disorder. */
+void
+es_log_raise_gone_back(const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the sequence of positions has gone back"), errdetail_internal("%s", detail),
+			 errhint("Run SELECT es_init() as the owner of the store, which repairs it.")));
+}
+
 /* Gives the next version and position to an event (A1, A4). */
 static void
 number_event(const EsStore *store, EsLogStream *stream, EsEvent *event)
@@ -191,13 +201,10 @@ number_event(const EsStore *store, EsLogStream *stream, EsEvent *event)
 	event->version = ++stream->tail.version;
 	event->position = nextval_internal(store->sequence, false);
 	if (event->position <= stream->tail.position)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the sequence of positions has gone back"),
-				 errdetail("The next position is %lld, and stream \"%s\" ends at position %lld.",
-						   (long long) event->position, text_to_cstring(stream->name),
-						   (long long) stream->tail.position),
-				 errhint("Run SELECT es_init() as the owner of the store, which repairs it.")));
+		es_log_raise_gone_back(
+			psprintf("The next position is %lld, and stream \"%s\" ends at position %lld.",
+					 (long long) event->position, text_to_cstring(stream->name),
+					 (long long) stream->tail.position));
 	stream->tail.position = event->position;
 }
 

@@ -9,6 +9,7 @@
 #include "utils/jsonb.h"
 #include "utils/snapshot.h"
 
+#include "compat.h"
 #include "event.h"
 #include "scan.h"
 #include "store.h"
@@ -49,6 +50,8 @@ extern TupleTableSlot *es_log_seek_id(EsScan *scan, text *tenant, const pg_uuid_
 
 extern EsTail es_log_tail(EsScan *scan, text *tenant, text *stream, int64 hint);
 extern bool   es_log_find(EsScan *scan, text *tenant, const EsEvent *wanted, EsStored *stored);
+
+pg_noreturn extern void es_log_raise_gone_back(const char *detail);
 
 extern void es_log_write(Relation events, const EsStore *store, text *tenant, EsLogStream *streams,
 						 int nstreams, EsEvent *to_write, int nevents);

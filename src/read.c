@@ -179,14 +179,24 @@ begins_with(text *name, text *prefix)
 		   memcmp(VARDATA_ANY(name), VARDATA_ANY(prefix), VARSIZE_ANY_EXHDR(prefix)) == 0;
 }
 
-/* Is the name one of n?  n = -1 is no filter. */
+/* Is the name one of n sorted ones?  n = -1 is no filter. */
 static bool
 is_one_of(text *name, text **names, int n)
 {
-	for (int i = 0; i < n; i++)
+	int low = 0;
+	int high = n;
+
+	while (low < high)
 	{
-		if (es_same_text(name, names[i]))
+		int middle = low + (high - low) / 2;
+		int order = es_compare_texts(name, names[middle]);
+
+		if (order == 0)
 			return true;
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
 	}
 	return n < 0;
 }

@@ -33,7 +33,7 @@ es_rows_begin(FunctionCallInfo fcinfo)
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	EsRows         rows;
 
-	InitMaterializedSRF(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	rows.store = rsinfo->setResult;
 	rows.desc = rsinfo->setDesc;
 	return rows;

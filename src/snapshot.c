@@ -12,6 +12,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -63,6 +64,21 @@ seek(EsScan *scan, text *tenant, text *stream, int32 from, int32 to)
 	es_scan_int4_key(scan, KEY_SCHEMA_VERSION, BTGreaterEqualStrategyNumber, from);
 	es_scan_int4_key(scan, KEY_SCHEMA_VERSION, BTLessEqualStrategyNumber, to);
 	es_scan_seek(scan);
+}
+
+/* Rows are replaced and dropped directly: what would fire then is refused. */
+static void
+check_deletable(Relation snapshots)
+{
+	TriggerDesc *triggers = snapshots->trigdesc;
+
+	if (triggers != NULL &&
+		(triggers->trig_delete_before_row || triggers->trig_delete_after_row ||
+		 triggers->trig_delete_before_statement || triggers->trig_delete_after_statement))
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("cannot replace or drop snapshots that others depend on"),
+						errdetail("Table \"es.snapshots\" has triggers or foreign keys on DELETE."),
+						errhint("Drop them; snapshots are a cache.")));
 }
 
 /*
@@ -187,6 +203,7 @@ es_snapshot(PG_FUNCTION_ARGS)
 	es_lock_exclusive(ES_LOCK_SNAPSHOT, &hash, 1, store->all_streams);
 	check_reached(&snapshot);
 	snapshots = es_store_open_snapshots(RowExclusiveLock, &store);
+	check_deletable(snapshots);
 	newest = replace(snapshots, store, &snapshot);
 	table_close(snapshots, NoLock);
 	/* heap_delete() refuses a row of its own command: a second call shall replace it */
@@ -374,6 +391,7 @@ es_drop_snapshots(PG_FUNCTION_ARGS)
 	es_event_check_category(category);
 	es_store_check_write(es_store()->snapshots, "es_drop_snapshots()");
 	snapshots = es_store_open_snapshots(RowExclusiveLock, &store);
+	check_deletable(snapshots);
 	slot = table_slot_create(snapshots, NULL);
 	scan = table_beginscan(snapshots, GetActiveSnapshot(), 0, NULL);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))

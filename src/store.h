@@ -13,7 +13,7 @@
 #define ES_PRIVATE_SCHEMA  "es_private"
 #define ES_STORE_VERSION   1 /* of the tables; es_init() migrates older ones */
 #define ES_ALL_STREAMS     "all_streams"
-#define ES_GUARD_FUNCTION  "es_guard"
+#define ES_GUARD_FUNCTION  "pg_eventstore_guard"
 #define ES_GUARD_ROW       "es_guard_row"
 #define ES_GUARD_STATEMENT "es_guard_statement"
 

@@ -22,7 +22,7 @@ SELECT ok(setval('es.events_position_seq', 1, false) = 1 AND es_init() LIKE 'rep
 
 CREATE ROLE es_test_somebody;
 SET LOCAL ROLE es_test_somebody;
-SELECT throws_ok('SELECT es_init()', '42501', NULL, 'who may not execute es_guard() may not own a store');
+SELECT throws_ok('SELECT es_init()', '42501', NULL, 'who may not execute pg_eventstore_guard() may not own a store');
 SELECT throws_ok('SELECT es_reset()', '42501', NULL, 'who does not own the store may not empty it');
 
 SELECT * FROM finish();

@@ -8,7 +8,7 @@ CREATE EXTENSION pg_eventstore;
 CREATE ROLE es_test_guard_owner;
 CREATE ROLE es_test_guard_writer IN ROLE pg_write_all_data, pg_read_all_data;
 GRANT CREATE ON DATABASE es_test_guard TO es_test_guard_owner;
-GRANT EXECUTE ON FUNCTION es_guard() TO es_test_guard_owner;
+GRANT EXECUTE ON FUNCTION pg_eventstore_guard() TO es_test_guard_owner;
 GRANT SET ON PARAMETER session_replication_role TO es_test_guard_owner, es_test_guard_writer;
 SET ROLE es_test_guard_owner;
 SELECT es_init();
@@ -167,13 +167,13 @@ SELECT es_stream_version('burglar-1'), es_stream_version('order-3');
 TABLE before_all EXCEPT TABLE es.events;
 
 -- The guard is a trigger function and for nobody else.
-SELECT es_guard();
+SELECT pg_eventstore_guard();
 \echo :SQLSTATE
 CREATE ROLE es_test_guard_thief;
 GRANT CREATE ON SCHEMA public TO es_test_guard_thief;
 SET ROLE es_test_guard_thief;
 CREATE TABLE mine (i int);
-CREATE TRIGGER es_guard_row BEFORE INSERT ON mine FOR EACH ROW EXECUTE FUNCTION es_guard();
+CREATE TRIGGER es_guard_row BEFORE INSERT ON mine FOR EACH ROW EXECUTE FUNCTION pg_eventstore_guard();
 \echo :SQLSTATE
 RESET ROLE;
 

@@ -68,19 +68,19 @@ SELECT es_init();
 -- A guard that is not the guard: a condition, another function, another event.
 DROP TRIGGER es_guard_row ON es.events;
 CREATE TRIGGER es_guard_row BEFORE INSERT OR UPDATE OR DELETE ON es.events
-	FOR EACH ROW WHEN (false) EXECUTE FUNCTION es_guard();
+	FOR EACH ROW WHEN (false) EXECUTE FUNCTION pg_eventstore_guard();
 ALTER TABLE es.events ENABLE ALWAYS TRIGGER es_guard_row;
 SELECT es_head();
 SELECT es_init();
 DROP TRIGGER es_guard_row ON es.events;
 CREATE TRIGGER es_guard_row BEFORE UPDATE OR DELETE ON es.events
-	FOR EACH ROW EXECUTE FUNCTION es_guard();
+	FOR EACH ROW EXECUTE FUNCTION pg_eventstore_guard();
 ALTER TABLE es.events ENABLE ALWAYS TRIGGER es_guard_row;
 SELECT es_head();
 SELECT es_init();
 DROP TRIGGER es_guard_row ON es.events;
 CREATE TRIGGER es_guard_row BEFORE INSERT OR UPDATE OF position OR DELETE ON es.events
-	FOR EACH ROW EXECUTE FUNCTION es_guard();
+	FOR EACH ROW EXECUTE FUNCTION pg_eventstore_guard();
 ALTER TABLE es.events ENABLE ALWAYS TRIGGER es_guard_row;
 SELECT es_head();
 SELECT es_init();
@@ -205,7 +205,7 @@ SET ROLE es_test_init_plain;
 SELECT es_init();
 \echo :SQLSTATE
 RESET ROLE;
-GRANT EXECUTE ON FUNCTION es_guard() TO es_test_init_owner;
+GRANT EXECUTE ON FUNCTION pg_eventstore_guard() TO es_test_init_owner;
 SET ROLE es_test_init_owner;
 SELECT es_init();
 \echo :SQLSTATE
@@ -244,7 +244,7 @@ SELECT es_init();
 DROP SCHEMA es CASCADE;
 
 -- A role that may execute the guard's function owns a store.
-GRANT EXECUTE ON FUNCTION es_guard() TO es_test_init_owner;
+GRANT EXECUTE ON FUNCTION pg_eventstore_guard() TO es_test_init_owner;
 SET ROLE es_test_init_owner;
 SELECT es_init();
 SELECT es_append('order-1', 0, 'Placed', '{}');
