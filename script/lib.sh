@@ -57,13 +57,13 @@ server_user() {
 
 # Becomes a command of the server's user, in the work directory.
 exec_server() {
+	local user
+
+	user=$(server_user)
 	cd "$WORK"
-	if is_root; then
-		exec setpriv --reuid=postgres --regid=postgres --init-groups \
-			env HOME="$WORK" USER=postgres LOGNAME=postgres "$@"
-	else
-		exec env HOME="$WORK" "$@"
-	fi
+	set -- env HOME="$WORK" USER="$user" LOGNAME="$user" "$@"
+	! is_root || set -- setpriv --reuid="$user" --regid="$user" --init-groups "$@"
+	exec "$@"
 }
 
 # Runs a command as the server's user, in the work directory.
