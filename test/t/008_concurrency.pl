@@ -29,6 +29,7 @@ my $clients = es_load_start(
 my @ledgers = es_load_wait($clients);
 
 es_load_ok($node, "seed $seed", @ledgers);
+is(es_load_deadlocks(@ledgers), '', 'A7: no single call is ended by the deadlock check');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM pg_prepared_xacts'), '0', 'nothing is left prepared');
 cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM es.events'), '>', 500, 'there was something to look at');
 

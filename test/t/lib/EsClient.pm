@@ -62,7 +62,7 @@ sub answer
 
 	for (;;)
 	{
-		return $self->_parsed($1, $2) if $self->{buffer} =~ s/\A(.*?)^\@done\@ (\w+)\n//ms;
+		return $self->_parsed($1, $2) if $self->{buffer} =~ s/\A(.*?)^\@done\@ (\w*)\n//ms;
 		die 'no answer in time' if time > $deadline;
 		next unless $self->{select}->can_read(1);
 		my $n = sysread($self->{out}, $self->{buffer}, 65536, length $self->{buffer});
@@ -77,6 +77,14 @@ sub answer
 sub _parsed
 {
 	my ($self, $text, $state) = @_;
+
+	# The library has no code for a connection that went away; and what the
+	# server says when it ends one may come after the commit.
+	if ($state eq '' or $state =~ /^57P/)
+	{
+		$self->{lost} = 1;
+		return { state => 'lost', rows => [] };
+	}
 	my @rows = map { [ split /\|/, $_, -1 ] } split /\n/, $text;
 
 	return { state => $state, rows => \@rows };

@@ -1,0 +1,52 @@
+# The sequence of positions is set back, by a superuser or by a backup that has
+# it older than the log: an append says so (55000) and stores nothing, rather than
+# break the order (A4), and es_init() repairs it.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::RealBin/lib";
+
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use EsTest;
+
+my $node = es_server('sequence');
+my $id = uuid(1, 1);
+
+$node->safe_psql('postgres', qq(
+	SELECT es_append('old-1', 0, 'A', '1', id => '$id');
+	SELECT es_append('old-1', -1, 'B', '{}') FROM generate_series(1, 20);));
+my $content = es_dump_store($node);
+
+for my $back (
+	q(SELECT setval('es.events_position_seq', 5)),
+	q(ALTER SEQUENCE es.events_position_seq RESTART),
+	q(SELECT setval('es.events_position_seq', 21, false)))
+{
+	$node->safe_psql('postgres', $back);
+	my ($ret, $out, $err) = $node->psql('postgres', q(SELECT es_append('old-1', -1, 'A', '{}')),
+		extra_params => [ '-v', 'VERBOSITY=verbose' ]);
+	like($err, qr/55000: .*sequence of positions/, "A4: $back: the append is refused");
+	like($err, qr/HINT: .*es_init\(\)/, "O5: $back: the hint names the way out");
+	es_state_ok($node, q(SELECT es_append_batch('old-1', -1, '{A,A}', '{1,2}')), '55000', "A4: $back: a batch, too");
+	is(es_dump_store($node), $content, "$back: nothing is stored");
+	$node->restart;
+	like($node->safe_psql('postgres', 'SELECT es_init()'), qr/^repaired/, "$back: es_init() repairs it");
+	is($node->safe_psql('postgres', q(SELECT es_append('new-1', -1, 'A', '{}') > 0)), 't', "$back: appends go on");
+	es_oracle_ok($node, $back);
+	$content = es_dump_store($node);
+	$node->safe_psql('postgres', q(SELECT es_append('old-1', -1, 'B', '{}')));
+	$content = es_dump_store($node);
+}
+$node->safe_psql('postgres', 'ALTER SEQUENCE es.events_position_seq CACHE 10 CYCLE');
+like($node->safe_psql('postgres', 'SELECT es_init()'), qr/^repaired/, 'A4: es_init() undoes CACHE and CYCLE');
+is($node->safe_psql('postgres', q(SELECT cache_size, cycle FROM pg_sequences WHERE sequencename = 'events_position_seq')), '1|f',
+	'and it is as it was');
+es_after_restore_ok($node, 'after the repairs');
+
+$node->stop;
+done_testing();
