@@ -1,7 +1,7 @@
 -- es_append(stream, expected, type, data, metadata, id, tenant) appends one event
 -- and returns its version.
 BEGIN;
-SELECT plan(36);
+SELECT plan(38);
 
 -- A1: versions
 SELECT is(es_append('order-1', 0, 'Placed', '{"total": 10}'), 1::bigint, 'the first event of a stream has version 1');
@@ -51,6 +51,15 @@ SELECT throws_ok($$SELECT es_append('a-1', 0, repeat('x', 256), '{}')$$, '22023'
 SELECT throws_ok($$SELECT es_append('a-1', 0, 'T', '{}', tenant => repeat('x', 129))$$, '22023', NULL, 'a tenant''s name at most 128');
 SELECT throws_ok($$SELECT es_append('a-1', 0, 'T', '{}', '[]')$$, '22023', NULL, 'metadata are an object');
 SELECT throws_ok($$SELECT es_append('a-1', 0, 'T', '{}', '{"occurred_at": "soon"}')$$, '22P02', NULL, 'occurred_at is an RFC 3339 time');
+
+-- A4: the clock may stand behind what is stored; the log's time does not go back
+SET LOCAL pg_eventstore.allow_maintenance = on;
+INSERT INTO es.events (position, version, recorded_at, id, tenant, stream, category, type, data)
+VALUES (nextval('es.events_position_seq'), 1, clock_timestamp() + interval '1 day', gen_random_uuid(), '',
+	'clock-1', 'clock', 'T', '{}');
+SET LOCAL pg_eventstore.allow_maintenance = off;
+SELECT is(es_append('clock-1', 1, 'T', '{}'), 2::bigint, 'an event may follow one from the future');
+SELECT is((SELECT count(DISTINCT recorded_at) FROM es_load('clock-1')), 1::bigint, 'and is not recorded before it');
 
 -- Tenants
 SELECT is(es_append('order-1', 0, 'Placed', '{}', tenant => 'blue'), 1::bigint, 'another tenant has streams of its own');
