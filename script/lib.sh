@@ -199,7 +199,7 @@ copy_tree() {
 	mkdir -p "$1"
 	tar -C "$TOP" -cf - --exclude=./.git --exclude=./.check --exclude=./.demo \
 		--exclude=./.bench --exclude=./.build --exclude='*.o' --exclude='*.so' \
-		--exclude='*.bc' . | tar -C "$1" -xf - --no-same-owner
+		--exclude='*.bc' --exclude='./pg_eventstore--*.sql' . | tar -C "$1" -xf - --no-same-owner
 }
 
 # Hands files to the server's user.
