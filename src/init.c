@@ -232,7 +232,7 @@ has_substitute(const EsObject *object)
 	Relation events;
 	bool     result;
 
-	if (object->relkind != RELKIND_INDEX)
+	if (object->relkind != RELKIND_INDEX || !OidIsValid(store_relation("events")))
 		return false;
 	events = table_open(store_relation("events"), AccessShareLock);
 	result = es_store_has_index(events, object->name);

@@ -15,12 +15,15 @@
  *
  * The order, which keeps single calls free of deadlock (A7):
  *
- *	- Fine locks first, sorted by hash, and only then the coarse lock in
- *	  RowExclusive mode.  Who waits for a stream of a large transaction does
- *	  not yet stand in the way of that transaction's coarse lock.
- *	- A call that needs more locks than are left of the bound takes no fine one:
- *	  it takes the coarse lock in Exclusive mode at once.
- *	- Nothing that the lock protects is read before both are held.
+ * 1. A transaction's first call holds no fine lock while it waits for one: what it
+ *    has it gives back, waits, and tries them all again.  Later calls take theirs
+ *    sorted by hash, and may deadlock as row locks do.
+ * 2. Fine locks first, and only then the coarse lock in RowExclusive mode: who
+ *    waits for a stream of a large transaction does not yet stand in the way of
+ *    that transaction's coarse lock.
+ * 3. A call that needs more locks than are left of the bound takes no fine one: it
+ *    takes the coarse lock in Exclusive mode at once.
+ * 4. Nothing that the lock protects is read before both are held.
  *
  * Keeps A1 and A3 (with append.c), A7; P5.
  */
@@ -33,6 +36,7 @@
 #include "storage/lock.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 
 #include "compat.h"
 #include "lock.h"
@@ -154,10 +158,144 @@ beyond_bound(EsLockKind kind, const uint64 *hashes, int n)
 	return after > lock_bound();
 }
 
+/* How often a call lets go of what it has and tries again, before it insists. */
+#define ES_LOCK_TRIES 10
+
+/*
+ * Waits for a lock and takes it.  When PostgreSQL's check finds a deadlock of
+ * others, it may choose a bystander that only stands in their queue.  That must
+ * not fail a single call (A7): it waits anew, having caught the error in a
+ * subtransaction, while the others' own checks end their deadlock.
+ */
+static void
+wait_patiently(const LOCKTAG *tag)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool taken = false;
+
+	for (volatile int tries = 1; !taken; tries++)
+	{
+		BeginInternalSubTransaction(NULL);
+		MemoryContextSwitchTo(context);
+		PG_TRY();
+		{
+			(void) LockAcquire(tag, ExclusiveLock, false, false);
+			ReleaseCurrentSubTransaction();
+			taken = true;
+		}
+		PG_CATCH();
+		{
+			ErrorData *error;
+
+			MemoryContextSwitchTo(context);
+			error = CopyErrorData();
+			FlushErrorState();
+			RollbackAndReleaseCurrentSubTransaction();
+			MemoryContextSwitchTo(context);
+			CurrentResourceOwner = owner;
+			if (error->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED || tries >= ES_LOCK_TRIES)
+				ReThrowError(error);
+			FreeErrorData(error);
+		}
+		PG_END_TRY();
+		MemoryContextSwitchTo(context);
+		CurrentResourceOwner = owner;
+	}
+}
+
+/*
+ * Takes all locks that are not yet this call's (the one at "mine" is) if they can
+ * be had at once, and answers n.  Otherwise gives all of this call's back, and
+ * answers which one was not to be had.
+ */
+static int
+try_all(EsLockKind kind, const uint64 *hashes, int n, int mine, bool *is_new)
+{
+	int i;
+
+	for (i = 0; i < n; i++)
+	{
+		LockAcquireResult result;
+		LOCKTAG           fine;
+
+		set_fine_tag(&fine, kind, hashes[i]);
+		is_new[i] = i == mine;
+		if (i == mine)
+			continue;
+		result = LockAcquire(&fine, ExclusiveLock, false, true);
+		if (result == LOCKACQUIRE_NOT_AVAIL)
+			break;
+		is_new[i] = result == LOCKACQUIRE_OK;
+	}
+	for (int j = 0; i < n && j < n; j++)
+	{
+		LOCKTAG fine;
+
+		set_fine_tag(&fine, kind, hashes[j]);
+		if (j == mine || (j < i && is_new[j]))
+			LockRelease(&fine, ExclusiveLock, false);
+	}
+	return i;
+}
+
+/* Takes the locks in their order, waiting as everybody does. */
+static void
+insist(EsLockKind kind, const uint64 *hashes, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		LOCKTAG fine;
+
+		set_fine_tag(&fine, kind, hashes[i]);
+		if (LockAcquire(&fine, ExclusiveLock, false, false) == LOCKACQUIRE_OK)
+			count_held(1);
+	}
+}
+
+/*
+ * Takes fine locks.  A transaction's first call holds none while it waits for
+ * one, so that it is part of no deadlock (A7); later calls may deadlock as row
+ * locks do.
+ */
+static void
+take_fine(EsLockKind kind, const uint64 *hashes, int n)
+{
+	bool         *is_new = palloc(n * sizeof(bool));
+	ResourceOwner owner = CurrentResourceOwner;
+	int           mine = -1;
+	int           blocked;
+
+	/* which is where a lock goes that a subtransaction has taken */
+	CurrentResourceOwner = CurTransactionResourceOwner;
+
+	for (int tries = 0; (blocked = try_all(kind, hashes, n, mine, is_new)) < n; tries++)
+	{
+		LOCKTAG fine;
+
+		if (held_total > 0 || tries == ES_LOCK_TRIES)
+		{
+			insist(kind, hashes, n);
+			break;
+		}
+		set_fine_tag(&fine, kind, hashes[blocked]);
+		wait_patiently(&fine);
+		mine = blocked;
+	}
+	for (int i = 0; blocked == n && i < n; i++)
+	{
+		if (is_new[i])
+			count_held(1);
+	}
+	CurrentResourceOwner = owner;
+	pfree(is_new);
+}
+
 /*
  * Takes n locks of one kind in exclusive mode; hashes must be sorted.  May
- * wait; may raise what waiting raises (cancel, lock_timeout, deadlock).
- * all_streams is the OID of the view that stands for the coarse lock.
+ * wait; may raise what waiting raises (cancel, lock_timeout, and for a later call
+ * of a transaction a deadlock).  all_streams is the OID of the view that stands
+ * for the coarse lock.
  *
  * Who holds the coarse lock takes no fine one: its owner may be waiting for us
  * to give the coarse one back.
@@ -172,19 +310,12 @@ es_lock_exclusive(EsLockKind kind, const uint64 *hashes, int n, Oid all_streams)
 		return;
 	if (beyond_bound(kind, hashes, n))
 	{
-		LockAcquire(&coarse, ExclusiveLock, false, false);
+		(void) LockAcquire(&coarse, ExclusiveLock, false, false);
 		coarse_lxid = es_compat_my_lxid();
 		return;
 	}
-	for (int i = 0; i < n; i++)
-	{
-		LOCKTAG fine;
-
-		set_fine_tag(&fine, kind, hashes[i]);
-		if (LockAcquire(&fine, ExclusiveLock, false, false) == LOCKACQUIRE_OK)
-			count_held(1);
-	}
-	LockAcquire(&coarse, RowExclusiveLock, false, false);
+	take_fine(kind, hashes, n);
+	(void) LockAcquire(&coarse, RowExclusiveLock, false, false);
 }
 
 /* One session at a time creates, adopts, migrates or empties the store. */

@@ -4,7 +4,8 @@
  *
  * Data only: init.c runs what is missing, in this order.  Names are qualified,
  * and nothing depends on a member of the extension (O2): no generated column, no
- * default, no type of ours.
+ * default, no type of ours.  Indexes stand apart from their tables, for a restore
+ * may have brought the one without the other.
  */
 #include "postgres.h"
 
@@ -13,141 +14,149 @@
 #include "schema.h"
 #include "store.h"
 
-#define ES_CONSTRAINT_COMMENT(name, table, comment) \
-	"COMMENT ON CONSTRAINT " name " ON es." table " IS '" comment "';"
+/* clang-format off */
 
-#define ES_EVENTS_DDL                                                                                                                                                   \
-	"CREATE TABLE es.events ("                                                                                                                                          \
-	" position pg_catalog.int8 NOT NULL,"                                                                                                                               \
-	" version pg_catalog.int8 NOT NULL,"                                                                                                                                \
-	" recorded_at pg_catalog.timestamptz NOT NULL,"                                                                                                                     \
-	" id pg_catalog.uuid NOT NULL,"                                                                                                                                     \
-	" tenant pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                                                                                                        \
-	" stream pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                                                                                                        \
-	" category pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                                                                                                      \
-	" type pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                                                                                                          \
-	" data pg_catalog.jsonb,"                                                                                                                                           \
-	" metadata pg_catalog.jsonb,"                                                                                                                                       \
-	" payload pg_catalog.bytea,"                                                                                                                                        \
-	" CONSTRAINT es_numbers CHECK (position OPERATOR(pg_catalog.>) 0"                                                                                                   \
-	"  AND version OPERATOR(pg_catalog.>) 0),"                                                                                                                          \
-	" CONSTRAINT es_content CHECK (data IS NOT NULL OR payload IS NOT NULL),"                                                                                           \
-	" CONSTRAINT es_names CHECK ("                                                                                                                                      \
-	"  pg_catalog.octet_length(stream) OPERATOR(pg_catalog.<=) 512"                                                                                                     \
-	"  AND pg_catalog.octet_length(type) OPERATOR(pg_catalog.<=) 255"                                                                                                   \
-	"  AND pg_catalog.octet_length(tenant) OPERATOR(pg_catalog.<=) 128"                                                                                                 \
-	"  AND stream OPERATOR(pg_catalog.<>) '' AND type OPERATOR(pg_catalog.<>) ''"                                                                                       \
-	"  AND category OPERATOR(pg_catalog.<>) ''"                                                                                                                         \
-	"  AND category OPERATOR(pg_catalog.=) pg_catalog.split_part(stream, '-', 1))"                                                                                      \
-	") USING heap;"                                                                                                                                                     \
-	"REVOKE ALL ON es.events FROM PUBLIC;" ES_CONSTRAINT_COMMENT(                                                                                                       \
-		"es_numbers", "events",                                                                                                                                         \
-		"Positions and versions begin at 1.") ES_CONSTRAINT_COMMENT("es_content", "events",                                                                             \
-																	"An event has data, or a payload, or both.")                                                        \
-		ES_CONSTRAINT_COMMENT(                                                                                                                                          \
-			"es_names", "events",                                                                                                                                       \
-			"Names are within their limits; the category is the stream''s.") "COMMENT ON TABLE es.events IS"                                                            \
-																			 " 'The log: every event of the store. Append with es_append; read as you like.';"          \
-																			 "COMMENT ON COLUMN es.events.position IS"                                                  \
-																			 " 'Place in the whole log; strictly increasing, with holes.';"                             \
-																			 "COMMENT ON COLUMN es.events.version IS 'Place in the stream: 1, 2, 3 ...';"               \
-																			 "COMMENT ON COLUMN es.events.recorded_at IS"                                               \
-																			 " 'When it was appended; within a stream never earlier than the event before.';"           \
-																			 "COMMENT ON COLUMN es.events.id IS 'The event''s id; UUIDv7 unless the client gave one.';" \
-																			 "COMMENT ON COLUMN es.events.tenant IS 'The tenant; empty where tenants are not used.';"   \
-																			 "COMMENT ON COLUMN es.events.stream IS 'The stream, such as order-123.';"                  \
-																			 "COMMENT ON COLUMN es.events.category IS"                                                  \
-																			 " 'The part of the stream''s name before its first hyphen.';"                              \
-																			 "COMMENT ON COLUMN es.events.type IS 'The event''s type, such as OrderPlaced.';"           \
-																			 "COMMENT ON COLUMN es.events.data IS 'What happened.';"                                    \
-																			 "COMMENT ON COLUMN es.events.metadata IS"                                                  \
-																			 " 'What is known about the event: actor, correlation_id, causation_id ...';"               \
-																			 "COMMENT ON COLUMN es.events.payload IS 'Exact bytes, for binary formats.'"
+#define ES_EVENTS_DDL \
+	"CREATE TABLE es.events (" \
+	" position pg_catalog.int8 NOT NULL," \
+	" version pg_catalog.int8 NOT NULL," \
+	" recorded_at pg_catalog.timestamptz NOT NULL," \
+	" id pg_catalog.uuid NOT NULL," \
+	" tenant pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL," \
+	" stream pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL," \
+	" category pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL," \
+	" type pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL," \
+	" data pg_catalog.jsonb," \
+	" metadata pg_catalog.jsonb," \
+	" payload pg_catalog.bytea," \
+	" CONSTRAINT es_numbers CHECK (position OPERATOR(pg_catalog.>) 0" \
+	"  AND version OPERATOR(pg_catalog.>) 0)," \
+	" CONSTRAINT es_content CHECK (data IS NOT NULL OR payload IS NOT NULL)," \
+	" CONSTRAINT es_names CHECK (" \
+	"  pg_catalog.octet_length(stream) OPERATOR(pg_catalog.<=) 512" \
+	"  AND pg_catalog.octet_length(type) OPERATOR(pg_catalog.<=) 255" \
+	"  AND pg_catalog.octet_length(tenant) OPERATOR(pg_catalog.<=) 128" \
+	"  AND stream OPERATOR(pg_catalog.<>) '' AND type OPERATOR(pg_catalog.<>) ''" \
+	"  AND category OPERATOR(pg_catalog.<>) ''" \
+	"  AND category OPERATOR(pg_catalog.=) pg_catalog.split_part(stream, '-', 1))" \
+	") USING heap;" \
+	"REVOKE ALL ON es.events FROM PUBLIC;" \
+	"COMMENT ON TABLE es.events IS" \
+	" 'The log: every event of the store. Append with es_append; read as you like.';" \
+	"COMMENT ON CONSTRAINT es_numbers ON es.events IS 'Positions and versions begin at 1.';" \
+	"COMMENT ON CONSTRAINT es_content ON es.events IS" \
+	" 'An event has data, or a payload, or both.';" \
+	"COMMENT ON CONSTRAINT es_names ON es.events IS" \
+	" 'Names are within their limits; the category is the stream''s.';" \
+	"COMMENT ON COLUMN es.events.position IS" \
+	" 'Place in the whole log; strictly increasing, with holes.';" \
+	"COMMENT ON COLUMN es.events.version IS 'Place in the stream: 1, 2, 3 ...';" \
+	"COMMENT ON COLUMN es.events.recorded_at IS" \
+	" 'When it was appended; within a stream never earlier than the event before.';" \
+	"COMMENT ON COLUMN es.events.id IS 'The event''s id; UUIDv7 unless the client gave one.';" \
+	"COMMENT ON COLUMN es.events.tenant IS 'The tenant; empty where tenants are not used.';" \
+	"COMMENT ON COLUMN es.events.stream IS 'The stream, such as order-123.';" \
+	"COMMENT ON COLUMN es.events.category IS" \
+	" 'The part of the stream''s name before its first hyphen.';" \
+	"COMMENT ON COLUMN es.events.type IS 'The event''s type, such as OrderPlaced.';" \
+	"COMMENT ON COLUMN es.events.data IS 'What happened.';" \
+	"COMMENT ON COLUMN es.events.metadata IS" \
+	" 'What is known about the event: actor, correlation_id, causation_id ...';" \
+	"COMMENT ON COLUMN es.events.payload IS 'Exact bytes, for binary formats.'"
 
-#define ES_SNAPSHOTS_DDL                                                                                                                                        \
-	"CREATE TABLE es.snapshots ("                                                                                                                               \
-	" version pg_catalog.int8 NOT NULL,"                                                                                                                        \
-	" created_at pg_catalog.timestamptz NOT NULL,"                                                                                                              \
-	" schema_version pg_catalog.int4 NOT NULL,"                                                                                                                 \
-	" tenant pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                                                                                                \
-	" stream pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                                                                                                \
-	" category pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL,"                                                                                              \
-	" state pg_catalog.jsonb,"                                                                                                                                  \
-	" payload pg_catalog.bytea,"                                                                                                                                \
-	" CONSTRAINT es_version CHECK (version OPERATOR(pg_catalog.>) 0),"                                                                                          \
-	" CONSTRAINT es_content CHECK (state IS NOT NULL OR payload IS NOT NULL),"                                                                                  \
-	" CONSTRAINT snapshots_pkey PRIMARY KEY (tenant, stream, schema_version)"                                                                                   \
-	") USING heap;"                                                                                                                                             \
-	"REVOKE ALL ON es.snapshots FROM PUBLIC;" ES_CONSTRAINT_COMMENT(                                                                                            \
-		"es_version", "snapshots",                                                                                                                              \
-		"Versions begin at 1.") ES_CONSTRAINT_COMMENT("es_content", "snapshots",                                                                                \
-													  "A snapshot has a state, or a payload, or both.")                                                         \
-		ES_CONSTRAINT_COMMENT(                                                                                                                                  \
-			"snapshots_pkey", "snapshots",                                                                                                                      \
-			"One snapshot for each stream and schema_version.") "COMMENT ON TABLE es.snapshots IS"                                                              \
-																" 'The newest saved state of a stream, one for each schema_version.';"                          \
-																"COMMENT ON COLUMN es.snapshots.version IS 'The stream''s version that the state stands for.';" \
-																"COMMENT ON COLUMN es.snapshots.created_at IS 'When it was saved.';"                            \
-																"COMMENT ON COLUMN es.snapshots.schema_version IS 'The version of the state''s own form.';"     \
-																"COMMENT ON COLUMN es.snapshots.tenant IS 'The stream''s tenant.';"                             \
-																"COMMENT ON COLUMN es.snapshots.stream IS 'The stream.';"                                       \
-																"COMMENT ON COLUMN es.snapshots.category IS 'The stream''s category.';"                         \
-																"COMMENT ON COLUMN es.snapshots.state IS 'The state.';"                                         \
-																"COMMENT ON COLUMN es.snapshots.payload IS 'The state in exact bytes, for binary formats.'"
+#define ES_SNAPSHOTS_DDL \
+	"CREATE TABLE es.snapshots (" \
+	" version pg_catalog.int8 NOT NULL," \
+	" created_at pg_catalog.timestamptz NOT NULL," \
+	" schema_version pg_catalog.int4 NOT NULL," \
+	" tenant pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL," \
+	" stream pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL," \
+	" category pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL," \
+	" state pg_catalog.jsonb," \
+	" payload pg_catalog.bytea," \
+	" CONSTRAINT es_version CHECK (version OPERATOR(pg_catalog.>) 0)," \
+	" CONSTRAINT es_content CHECK (state IS NOT NULL OR payload IS NOT NULL)" \
+	") USING heap;" \
+	"REVOKE ALL ON es.snapshots FROM PUBLIC;" \
+	"COMMENT ON TABLE es.snapshots IS" \
+	" 'The newest saved state of a stream, one for each schema_version.';" \
+	"COMMENT ON CONSTRAINT es_version ON es.snapshots IS 'Versions begin at 1.';" \
+	"COMMENT ON CONSTRAINT es_content ON es.snapshots IS" \
+	" 'A snapshot has a state, or a payload, or both.';" \
+	"COMMENT ON COLUMN es.snapshots.version IS" \
+	" 'The stream''s version that the state stands for.';" \
+	"COMMENT ON COLUMN es.snapshots.created_at IS 'When it was saved.';" \
+	"COMMENT ON COLUMN es.snapshots.schema_version IS 'The version of the state''s own form.';" \
+	"COMMENT ON COLUMN es.snapshots.tenant IS 'The stream''s tenant.';" \
+	"COMMENT ON COLUMN es.snapshots.stream IS 'The stream.';" \
+	"COMMENT ON COLUMN es.snapshots.category IS 'The stream''s category.';" \
+	"COMMENT ON COLUMN es.snapshots.state IS 'The state.';" \
+	"COMMENT ON COLUMN es.snapshots.payload IS 'The state in exact bytes, for binary formats.'"
 
-#define ES_STORE_DDL                                                               \
-	"CREATE TABLE es.store ("                                                      \
-	" version pg_catalog.int4 NOT NULL,"                                           \
-	" created_at pg_catalog.timestamptz NOT NULL"                                  \
-	") USING heap;"                                                                \
-	"CREATE UNIQUE INDEX store_single ON es.store ((true));"                       \
-	"ALTER TABLE es.store REPLICA IDENTITY FULL;"                                  \
-	"REVOKE ALL ON es.store FROM PUBLIC;"                                          \
-	"COMMENT ON TABLE es.store IS 'The store itself: one row.';"                   \
+#define ES_STORE_DDL \
+	"CREATE TABLE es.store (" \
+	" version pg_catalog.int4 NOT NULL," \
+	" created_at pg_catalog.timestamptz NOT NULL" \
+	") USING heap;" \
+	"ALTER TABLE es.store REPLICA IDENTITY FULL;" \
+	"REVOKE ALL ON es.store FROM PUBLIC;" \
+	"COMMENT ON TABLE es.store IS 'The store itself: one row.';" \
 	"COMMENT ON COLUMN es.store.version IS 'The version of the store''s tables.';" \
-	"COMMENT ON COLUMN es.store.created_at IS 'When the store was made.';"         \
-	"COMMENT ON INDEX es.store_single IS 'Holds es.store to one row.';"            \
+	"COMMENT ON COLUMN es.store.created_at IS 'When the store was made.';" \
 	"INSERT INTO es.store VALUES (1, pg_catalog.now())"
 
-#define ES_CONSTRAINT(name, definition, comment)                                                \
-	"ALTER TABLE es.events ADD CONSTRAINT " name " " definition "; COMMENT ON CONSTRAINT " name \
-	" ON es.events IS '" comment "'"
-#define ES_INDEX(name, definition, comment)                                                        \
-	"CREATE INDEX " name " ON es.events " definition "; COMMENT ON INDEX es." name " IS '" comment \
-	"'"
+#define ES_CONSTRAINT(table, name, definition, comment) \
+	"ALTER TABLE es." table " ADD CONSTRAINT " name " " definition ";" \
+	"COMMENT ON CONSTRAINT " name " ON es." table " IS '" comment "'"
+
+#define ES_INDEX(command, name, definition, comment) \
+	command " " name " ON es." definition ";" \
+	"COMMENT ON INDEX es." name " IS '" comment "'"
 
 const EsObject es_schema_objects[] = {
 	{"es", NULL, 0,
-	 "CREATE SCHEMA es; REVOKE ALL ON SCHEMA es FROM PUBLIC; COMMENT ON SCHEMA es IS"
-	 " 'The event store (pg_eventstore).'"},
+	 "CREATE SCHEMA es;"
+	 "REVOKE ALL ON SCHEMA es FROM PUBLIC;"
+	 "COMMENT ON SCHEMA es IS 'The event store (pg_eventstore).'"},
 	{"es_private", NULL, 0,
-	 "CREATE SCHEMA es_private; REVOKE ALL ON SCHEMA es_private FROM PUBLIC;"
-	 " COMMENT ON SCHEMA es_private IS 'What no role may touch: locks of the event store.'"},
+	 "CREATE SCHEMA es_private;"
+	 "REVOKE ALL ON SCHEMA es_private FROM PUBLIC;"
+	 "COMMENT ON SCHEMA es_private IS 'What no role may touch: locks of the event store.'"},
 	{"es", "store", RELKIND_RELATION, ES_STORE_DDL},
+	{"es", "store_single", RELKIND_INDEX,
+	 ES_INDEX("CREATE UNIQUE INDEX", "store_single", "store ((true))",
+			  "Holds es.store to one row.")},
 	{"es", "events", RELKIND_RELATION, ES_EVENTS_DDL},
 	{"es", "events_position_seq", RELKIND_SEQUENCE,
 	 "CREATE SEQUENCE es.events_position_seq AS pg_catalog.int8 CACHE 1 NO CYCLE"
-	 " OWNED BY es.events.position; REVOKE ALL ON SEQUENCE es.events_position_seq FROM PUBLIC;"
-	 " COMMENT ON SEQUENCE es.events_position_seq IS 'Positions of the log.'"},
+	 " OWNED BY es.events.position;"
+	 "REVOKE ALL ON SEQUENCE es.events_position_seq FROM PUBLIC;"
+	 "COMMENT ON SEQUENCE es.events_position_seq IS 'Positions of the log.'"},
 	{"es", "events_pkey", RELKIND_INDEX,
-	 ES_CONSTRAINT("events_pkey", "PRIMARY KEY (position)", "The log in its order.")},
+	 ES_CONSTRAINT("events", "events_pkey", "PRIMARY KEY (position)", "The log in its order.")},
 	{"es", "events_version_key", RELKIND_INDEX,
-	 ES_CONSTRAINT("events_version_key", "UNIQUE (tenant, stream, version)",
+	 ES_CONSTRAINT("events", "events_version_key", "UNIQUE (tenant, stream, version)",
 				   "Streams in their order; a version comes once.")},
 	{"es", "events_id_key", RELKIND_INDEX,
-	 ES_CONSTRAINT("events_id_key", "UNIQUE (tenant, id)", "An event id comes once.")},
+	 ES_CONSTRAINT("events", "events_id_key", "UNIQUE (tenant, id)", "An event id comes once.")},
 	{"es", "events_category_position_idx", RELKIND_INDEX,
-	 ES_INDEX("events_category_position_idx", "(category, position)",
+	 ES_INDEX("CREATE INDEX", "events_category_position_idx", "events (category, position)",
 			  "Categories in the order of the log.")},
 	{"es", "events_recorded_at_idx", RELKIND_INDEX,
-	 ES_INDEX("events_recorded_at_idx", "USING brin (recorded_at)", "Finds a time in the log.")},
+	 ES_INDEX("CREATE INDEX", "events_recorded_at_idx", "events USING brin (recorded_at)",
+			  "Finds a time in the log.")},
 	{"es", "snapshots", RELKIND_RELATION, ES_SNAPSHOTS_DDL},
+	{"es", "snapshots_pkey", RELKIND_INDEX,
+	 ES_CONSTRAINT("snapshots", "snapshots_pkey", "PRIMARY KEY (tenant, stream, schema_version)",
+				   "One snapshot for each stream and schema_version.")},
 	{"es_private", ES_ALL_STREAMS, RELKIND_VIEW,
 	 "CREATE VIEW es_private.all_streams AS SELECT 1 AS one;"
-	 " REVOKE ALL ON es_private.all_streams FROM PUBLIC;"
-	 " COMMENT ON VIEW es_private.all_streams IS"
+	 "REVOKE ALL ON es_private.all_streams FROM PUBLIC;"
+	 "COMMENT ON VIEW es_private.all_streams IS"
 	 " 'Never read: its lock is the lock on all streams at once.'"},
 };
+
+/* clang-format on */
 
 const int es_schema_nobjects = lengthof(es_schema_objects);
 

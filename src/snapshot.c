@@ -393,7 +393,8 @@ es_drop_snapshots(PG_FUNCTION_ARGS)
 	snapshots = es_store_open_snapshots(RowExclusiveLock, &store);
 	check_deletable(snapshots);
 	slot = table_slot_create(snapshots, NULL);
-	scan = table_beginscan(snapshots, GetActiveSnapshot(), 0, NULL);
+	/* from the first block on, so that two of these do not deadlock */
+	scan = table_beginscan_strat(snapshots, GetActiveSnapshot(), 0, NULL, true, false);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		if (is_obsolete(slot, category, below, tenant) && delete_row(snapshots, slot))
