@@ -2,7 +2,9 @@
 #
 #	make && make install	into the server of PG_CONFIG, as usual
 #	make demo		a private server, the main job shown; make demo-stop removes it
-#	make check		all tests, on a private server
+#	make check		all tests, on private servers
+#	make bench-quick	the store against bare tables, in three minutes
+#	make mutants		proves the tests: broken stores that they must notice
 
 EXTENSION   = pg_eventstore
 EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" pg_eventstore.control)

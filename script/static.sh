@@ -49,19 +49,19 @@ same_imports() {
 	local other=$WORK/other/tree/pg_eventstore.so
 
 	[ -e "$other" ] || { say "there was no second build"; return 77; }
-	diff <(imports "$WORK/tree/pg_eventstore.so") <(imports "$other")
+	diff <(symbols --undefined-only "$WORK/tree/pg_eventstore.so") \
+		<(symbols --undefined-only "$other")
 }
 
-imports() {
-	nm -D --undefined-only "$1" | awk '{ print $NF }' | sort
+symbols() {
+	nm -D "$@" | awk '{ print $NF } END { exit !NR }' | sort
 }
 
 exports_prefixed() {
-	local others
+	local exported
 
-	others=$(nm -D --defined-only "$WORK/tree/pg_eventstore.so" | awk '{ print $NF }' |
-		grep -vE '^(es_|pg_finfo_es_|Pg_magic_func$|_PG_init$)') || true
-	[ -z "$others" ] || { say "$others"; return 1; }
+	exported=$(symbols --defined-only "$WORK/tree/pg_eventstore.so") || return 1
+	! grep -vE '^(es_|pg_finfo_es_|Pg_magic_func$|_PG_init$)' <<< "$exported"
 }
 
 one_version() {
