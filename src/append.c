@@ -311,11 +311,14 @@ write_events(EsAppend *append, Relation events, const EsStore *store)
 static void
 check_not_before(Oid events, const char *function)
 {
-	if (es_writer_current_rel == events)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("cannot run %s in a BEFORE trigger on es.events", function),
-						errdetail("The event that fires the trigger is not stored yet."),
-						errhint("Append from an AFTER trigger.")));
+	for (const EsFiring *firing = es_writer_firing; firing != NULL; firing = firing->outer)
+	{
+		if (firing->rel == events)
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("cannot run %s in a BEFORE trigger on es.events", function),
+							errdetail("The event that fires the trigger is not stored yet."),
+							errhint("Append from an AFTER trigger.")));
+	}
 }
 
 /*
@@ -380,14 +383,18 @@ find_failures(const EsAppend *append, int *n)
 	return failed;
 }
 
+/* How many failing streams DETAIL lists. */
+#define ES_MAX_FAILURES 100
+
 /*
  * SE001.  DETAIL is a JSON object about the first failing stream; where several
- * fail, "failures" lists all of them.
+ * fail, "failures" lists them, and where they are too many, "failed" counts them.
  */
 void
 es_append_raise_conflict(const EsAppend *append)
 {
 	StringInfoData detail;
+	int            listed;
 	int            n;
 	int           *failed = find_failures(append, &n);
 	int            first = failed[0];
@@ -395,12 +402,15 @@ es_append_raise_conflict(const EsAppend *append)
 	initStringInfo(&detail);
 	appendStringInfoChar(&detail, '{');
 	append_failure(&detail, append->log[first].name, &append->streams[first]);
-	for (int i = 0; n > 1 && i < n; i++)
+	listed = n > 1 ? Min(n, ES_MAX_FAILURES) : 0;
+	for (int i = 0; i < listed; i++)
 	{
 		appendStringInfoString(&detail, i == 0 ? ", \"failures\": [{" : ", {");
 		append_failure(&detail, append->log[failed[i]].name, &append->streams[failed[i]]);
-		appendStringInfoString(&detail, i == n - 1 ? "}]" : "}");
+		appendStringInfoString(&detail, i == listed - 1 ? "}]" : "}");
 	}
+	if (listed > 0 && listed < n)
+		appendStringInfo(&detail, ", \"failed\": %d", n);
 	appendStringInfoChar(&detail, '}');
 	ereport(ERROR,
 			(errcode(ERRCODE_ES_EXPECTED_VERSION),

@@ -8,6 +8,7 @@
 
 #include "access/genam.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
 #include "common/jsonapi.h"
@@ -73,12 +74,12 @@ es_compat_index_insert_cleanup(Relation index, IndexInfo *info)
 }
 
 static inline bool
-es_compat_owner_check(Oid relid, Oid roleid)
+es_compat_may_create(Oid database, Oid roleid)
 {
 #if PG_VERSION_NUM >= 160000
-	return object_ownercheck(RelationRelationId, relid, roleid);
+	return object_aclcheck(DatabaseRelationId, database, roleid, ACL_CREATE) == ACLCHECK_OK;
 #else
-	return pg_class_ownercheck(relid, roleid);
+	return pg_database_aclcheck(database, roleid, ACL_CREATE) == ACLCHECK_OK;
 #endif
 }
 

@@ -18,6 +18,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "replication/logicalworker.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "compat.h"
@@ -51,10 +52,12 @@ operation_name(TriggerEvent event)
 static bool
 is_own_write(const TriggerData *trigger)
 {
-	if (es_writer_current_rel != RelationGetRelid(trigger->tg_relation))
-		return false;
-	return TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ? es_writer_current == trigger->tg_trigslot
-													: es_writer_current == NULL;
+	const TupleTableSlot *slot =
+		TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ? trigger->tg_trigslot : NULL;
+
+	return es_writer_firing != NULL &&
+		   es_writer_firing->rel == RelationGetRelid(trigger->tg_relation) &&
+		   es_writer_firing->slot == slot;
 }
 
 /*
@@ -107,8 +110,9 @@ es_guard(PG_FUNCTION_ARGS)
 
 		ereport(ERROR,
 				(errcode(ERRCODE_ES_APPEND_ONLY),
-				 errmsg("the log is append-only: %s on es.%s is refused",
+				 errmsg("the log is append-only: %s on %s.%s is refused",
 						operation_name(trigger->tg_event),
+						get_namespace_name(RelationGetNamespace(trigger->tg_relation)),
 						RelationGetRelationName(trigger->tg_relation)),
 				 errdetail("Stored events never change, and new ones come by the functions only."),
 				 insert ? errhint("Use es_append, es_append_batch or es_append_json. A superuser "

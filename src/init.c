@@ -44,6 +44,7 @@
 #include "errors.h"
 #include "guard.h"
 #include "lock.h"
+#include "log.h"
 #include "schema.h"
 #include "store.h"
 
@@ -222,22 +223,30 @@ find_owner(Oid guard)
 				 errhint("Run es_init() as a superuser, or let one GRANT EXECUTE ON FUNCTION "
 						 "%s() to that role.",
 						 ES_GUARD_FUNCTION)));
+	if (!(OidIsValid(get_namespace_oid(ES_SCHEMA, true)) &&
+		  OidIsValid(get_namespace_oid(ES_PRIVATE_SCHEMA, true))) &&
+		!es_compat_may_create(MyDatabaseId, owner))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("role \"%s\" may not create the event store's schemas",
+							   GetUserNameFromId(owner, false)),
+						errdetail("It lacks the privilege CREATE on database \"%s\".",
+								  get_database_name(MyDatabaseId)),
+						errhint("GRANT CREATE ON DATABASE to that role.")));
 	return owner;
 }
 
-/* An index of another name on the same columns will do. */
-static bool
-has_substitute(const EsObject *object)
+static EsIndexState
+index_state(const EsObject *object)
 {
-	Relation events;
-	bool     result;
+	Relation     events;
+	EsIndexState state;
 
 	if (object->relkind != RELKIND_INDEX || !OidIsValid(store_relation("events")))
-		return false;
+		return ES_INDEX_FREE;
 	events = table_open(store_relation("events"), AccessShareLock);
-	result = es_store_has_index(events, object->name);
+	state = es_store_index_state(events, object->name);
 	table_close(events, NoLock);
-	return result;
+	return state;
 }
 
 /* Makes the objects that are missing; returns how many it made. */
@@ -250,7 +259,18 @@ make_objects(Oid *owner)
 	{
 		const EsObject *object = &es_schema_objects[i];
 
-		if (is_present(object, owner) || has_substitute(object))
+		bool         present = is_present(object, owner);
+		EsIndexState state = index_state(object);
+
+		if (present && state == ES_INDEX_LACKS)
+			refuse_schema(
+				object->schema,
+				psprintf("Index \"%s\" in it is not valid, or not on the columns that the "
+						 "event store reads by.",
+						 object->name),
+				"Drop that index, and run SELECT es_init() again.");
+		/* an index of another name on the same columns will do */
+		if (present || state == ES_INDEX_FITS)
 			continue;
 		run(object->ddl);
 		made++;
@@ -301,14 +321,25 @@ make_guards(Oid guard)
 	return true;
 }
 
-#define ES_SEQUENCE_BEHIND                                                    \
-	"SELECT (SELECT position FROM es.events ORDER BY position DESC LIMIT 1) " \
-	"OPERATOR(pg_catalog.-) last_value OPERATOR(pg_catalog.+) "               \
-	"CASE WHEN is_called THEN 0 ELSE 1 END FROM es.events_position_seq"
+#define ES_SEQUENCE_LAST                                                              \
+	"SELECT last_value OPERATOR(pg_catalog.-) CASE WHEN is_called THEN 0 ELSE 1 END " \
+	"FROM es.events_position_seq"
 #define ES_SEQUENCE_ODD                                                                    \
 	"SELECT pg_catalog.count(*) FROM pg_catalog.pg_sequence "                              \
 	"WHERE seqrelid OPERATOR(pg_catalog.=) 'es.events_position_seq'::pg_catalog.regclass " \
 	"AND (seqcache OPERATOR(pg_catalog.<>) 1 OR seqincrement OPERATOR(pg_catalog.<>) 1 OR seqcycle)"
+
+/* The last position that is stored, whatever policies hide of it. */
+static int64
+last_position(void)
+{
+	const EsStore *store = es_store();
+	Relation       events = table_open(store->events, AccessShareLock);
+	int64          position = es_log_last_position(events, store);
+
+	table_close(events, NoLock);
+	return position;
+}
 
 /* The next position must be higher than any that is stored; true if mended. */
 static bool
@@ -321,12 +352,12 @@ repair_sequence(void)
 		run("ALTER SEQUENCE es.events_position_seq INCREMENT BY 1 CACHE 1 NO CYCLE");
 		mended = true;
 	}
-	if (ask(ES_SEQUENCE_BEHIND) > 0)
+	if (ask(ES_SEQUENCE_LAST) < last_position())
 	{
 		/* without appenders, or the sequence might be set back */
 		run("LOCK TABLE es.events IN SHARE ROW EXCLUSIVE MODE");
-		run("SELECT pg_catalog.setval('es.events_position_seq', "
-			"(SELECT position FROM es.events ORDER BY position DESC LIMIT 1))");
+		run(psprintf("SELECT pg_catalog.setval('es.events_position_seq', %lld)",
+					 (long long) Max(last_position(), ask(ES_SEQUENCE_LAST))));
 		mended = true;
 	}
 	return mended;
@@ -361,28 +392,28 @@ migrate(void)
 	return version;
 }
 
-#define ES_PRIVATE_GRANTS                                                               \
-	"SELECT pg_catalog.format('REVOKE ALL ON SCHEMA es_private FROM %I', "              \
-	"pg_catalog.pg_get_userbyid(a.grantee)) "                                           \
-	"FROM pg_catalog.pg_namespace n, pg_catalog.aclexplode(n.nspacl) a "                \
-	"WHERE n.nspname OPERATOR(pg_catalog.=) 'es_private' "                              \
-	"AND a.grantee OPERATOR(pg_catalog.<>) n.nspowner "                                 \
-	"AND a.grantee OPERATOR(pg_catalog.<>) 0 "                                          \
-	"UNION SELECT pg_catalog.format('REVOKE ALL ON es_private.all_streams FROM %I', "   \
-	"pg_catalog.pg_get_userbyid(a.grantee)) "                                           \
-	"FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a "                    \
-	"WHERE c.oid OPERATOR(pg_catalog.=) 'es_private.all_streams'::pg_catalog.regclass " \
-	"AND a.grantee OPERATOR(pg_catalog.<>) c.relowner "                                 \
-	"AND a.grantee OPERATOR(pg_catalog.<>) 0"
+#define ES_PRIVATE_GRANTS                                                                \
+	"SELECT DISTINCT pg_catalog.format('REVOKE ALL ON %%s FROM %%s CASCADE', g.object, " \
+	"CASE WHEN a.grantee OPERATOR(pg_catalog.=) 0 THEN 'PUBLIC' "                        \
+	"ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END) "           \
+	"FROM (SELECT 'SCHEMA es_private', nspacl FROM pg_catalog.pg_namespace "             \
+	"WHERE oid OPERATOR(pg_catalog.=) %1$u "                                             \
+	"UNION ALL SELECT 'es_private.all_streams', relacl FROM pg_catalog.pg_class "        \
+	"WHERE oid OPERATOR(pg_catalog.=) %2$u "                                             \
+	"UNION ALL SELECT 'es_private.all_streams', attacl FROM pg_catalog.pg_attribute "    \
+	"WHERE attrelid OPERATOR(pg_catalog.=) %2$u) AS g(object, acl), "                    \
+	"pg_catalog.aclexplode(g.acl) AS a "                                                 \
+	"WHERE a.grantee OPERATOR(pg_catalog.<>) %3$u"
 
-/* No role may touch es_private, whatever default privileges have granted. */
+/* No role may touch es_private, whatever was granted. */
 static void
-revoke_private(void)
+revoke_private(Oid owner)
 {
 	char **commands;
 	int    n;
 
-	run(ES_PRIVATE_GRANTS);
+	run(psprintf(ES_PRIVATE_GRANTS, get_namespace_oid(ES_PRIVATE_SCHEMA, false),
+				 es_store()->all_streams, owner));
 	n = SPI_processed;
 	commands = palloc(Max(n, 1) * sizeof(char *));
 	for (int i = 0; i < n; i++)
@@ -399,15 +430,14 @@ make_store(Oid guard, Oid owner)
 	int  version = migrate();
 	bool guarded = make_guards(guard);
 
-	mended |= repair_sequence() || version < 0;
-	revoke_private();
 	if (mended || guarded || version < ES_STORE_VERSION)
 	{
 		/* other sessions shall look again, and so shall we */
 		CacheInvalidateRelcacheByRelid(store_relation("events"));
 		CommandCounterIncrement();
 	}
-	(void) es_store();
+	mended |= repair_sequence() || version < 0;
+	revoke_private(owner);
 
 	if (!existed)
 		return psprintf("created the event store, version %d", ES_STORE_VERSION);
@@ -417,7 +447,7 @@ make_store(Oid guard, Oid owner)
 	if (mended || guarded)
 		return psprintf("%s the event store, version %d: the log ends at position %lld",
 						guarded ? "adopted" : "repaired", ES_STORE_VERSION,
-						(long long) ask("SELECT pg_catalog.max(position) FROM es.events"));
+						(long long) last_position());
 	return psprintf("the event store is ready, version %d: nothing to do", ES_STORE_VERSION);
 }
 

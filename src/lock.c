@@ -15,9 +15,10 @@
  *
  * The order, which keeps single calls free of deadlock (A7):
  *
- * 1. A transaction's first call holds no fine lock while it waits for one: what it
- *    has it gives back, waits, and tries them all again.  Later calls take theirs
- *    sorted by hash, and may deadlock as row locks do.
+ * 1. The first call of a transaction that has written nothing holds no fine lock
+ *    while it waits for one: what it has it gives back, waits, and tries them all
+ *    again.  Other calls take theirs sorted by hash, and may deadlock as row locks
+ *    do.
  * 2. Fine locks first, and only then the coarse lock in RowExclusive mode: who
  *    waits for a stream of a large transaction does not yet stand in the way of
  *    that transaction's coarse lock.
@@ -29,6 +30,7 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "access/xact.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
@@ -161,6 +163,9 @@ beyond_bound(EsLockKind kind, const uint64 *hashes, int n)
 /* How often a call lets go of what it has and tries again, before it insists. */
 #define ES_LOCK_TRIES 10
 
+/* How often a call that the deadlock check has chosen waits anew. */
+#define ES_DEADLOCK_TRIES 3
+
 /*
  * Waits for a lock and takes it.  When PostgreSQL's check finds a deadlock of
  * others, it may choose a bystander that only stands in their queue.  That must
@@ -194,7 +199,7 @@ wait_patiently(const LOCKTAG *tag)
 			RollbackAndReleaseCurrentSubTransaction();
 			MemoryContextSwitchTo(context);
 			CurrentResourceOwner = owner;
-			if (error->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED || tries >= ES_LOCK_TRIES)
+			if (error->sqlerrcode != ERRCODE_T_R_DEADLOCK_DETECTED || tries >= ES_DEADLOCK_TRIES)
 				ReThrowError(error);
 			FreeErrorData(error);
 		}
@@ -254,9 +259,9 @@ insist(EsLockKind kind, const uint64 *hashes, int n)
 }
 
 /*
- * Takes fine locks.  A transaction's first call holds none while it waits for
- * one, so that it is part of no deadlock (A7); later calls may deadlock as row
- * locks do.
+ * Takes fine locks.  A single call, one in a transaction that has neither taken
+ * such a lock nor written anything, holds none while it waits for one, so that it
+ * is part of no deadlock (A7); other calls may deadlock as row locks do.
  */
 static void
 take_fine(EsLockKind kind, const uint64 *hashes, int n)
@@ -273,7 +278,8 @@ take_fine(EsLockKind kind, const uint64 *hashes, int n)
 	{
 		LOCKTAG fine;
 
-		if (held_total > 0 || tries == ES_LOCK_TRIES)
+		if (held_total > 0 || TransactionIdIsValid(GetTopTransactionIdIfAny()) ||
+			tries == ES_LOCK_TRIES)
 		{
 			insist(kind, hashes, n);
 			break;

@@ -8,7 +8,9 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/tableam.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
@@ -82,6 +84,20 @@ es_log_seek_id(EsScan *scan, text *tenant, const pg_uuid_t *id)
 	return es_scan_next(scan, ForwardScanDirection);
 }
 
+/* Has this transaction, or one that it contains, written this row? */
+bool
+es_log_is_own(TupleTableSlot *slot)
+{
+	HeapTupleHeader header;
+
+	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		return false;
+	header = ExecFetchSlotHeapTuple(slot, false, NULL)->t_data;
+	/* the number in a frozen row may be anybody's by now */
+	return !HeapTupleHeaderXminFrozen(header) &&
+		   TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetRawXmin(header));
+}
+
 /*
  * Would a REPEATABLE READ or SERIALIZABLE transaction see this row?  Its own
  * rows it may count as seen, even those of the running command.
@@ -89,13 +105,25 @@ es_log_seek_id(EsScan *scan, text *tenant, const pg_uuid_t *id)
 static bool
 is_visible(Relation events, TupleTableSlot *slot)
 {
-	bool isnull;
+	return !IsolationUsesXactSnapshot() ||
+		   table_tuple_satisfies_snapshot(events, slot, GetTransactionSnapshot()) ||
+		   es_log_is_own(slot);
+}
 
-	if (!IsolationUsesXactSnapshot() ||
-		table_tuple_satisfies_snapshot(events, slot, GetTransactionSnapshot()))
-		return true;
-	return TransactionIdIsCurrentTransactionId(
-		DatumGetTransactionId(slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull)));
+/* The highest position that is stored, of any transaction that has committed; 0 if none. */
+int64
+es_log_last_position(Relation events, const EsStore *store)
+{
+	EsScan         *scan = es_scan_begin(events, store->events_position, SnapshotSelf, 1);
+	TupleTableSlot *slot;
+	int64           position = 0;
+
+	es_scan_int8_key(scan, 1, BTGreaterStrategyNumber, 0);
+	es_scan_seek(scan);
+	if ((slot = es_scan_next(scan, BackwardScanDirection)) != NULL)
+		position = es_scan_int8(slot, ES_EVENTS_POSITION);
+	es_scan_end(scan);
+	return position;
 }
 
 /*

@@ -12,8 +12,6 @@
 #include "postgres.h"
 
 #include "access/table.h"
-#include "access/transam.h"
-#include "access/xact.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -71,12 +69,7 @@ typedef struct Merge
 static bool
 is_published(TupleTableSlot *slot)
 {
-	bool isnull;
-
-	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
-		return true;
-	return !TransactionIdIsCurrentTransactionId(
-		DatumGetTransactionId(slot_getsysattr(slot, MinTransactionIdAttributeNumber, &isnull)));
+	return !es_log_is_own(slot);
 }
 
 static void

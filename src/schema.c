@@ -36,6 +36,7 @@
 	"  pg_catalog.octet_length(stream) OPERATOR(pg_catalog.<=) 512" \
 	"  AND pg_catalog.octet_length(type) OPERATOR(pg_catalog.<=) 255" \
 	"  AND pg_catalog.octet_length(tenant) OPERATOR(pg_catalog.<=) 128" \
+	"  AND tenant OPERATOR(pg_catalog.<>) '*'" \
 	"  AND stream OPERATOR(pg_catalog.<>) '' AND type OPERATOR(pg_catalog.<>) ''" \
 	"  AND category OPERATOR(pg_catalog.<>) ''" \
 	"  AND category OPERATOR(pg_catalog.=) pg_catalog.split_part(stream, '-', 1))" \

@@ -120,7 +120,8 @@ forget_store(void)
 static void
 relation_changed(Datum arg, Oid relid)
 {
-	if (!OidIsValid(relid) || relid == found.events || relid == found.sequence ||
+	/* while it is looked for, any relation may be one of ours */
+	if (!found_valid || !OidIsValid(relid) || relid == found.events || relid == found.sequence ||
 		relid == found.snapshots || relid == found.all_streams || relid == found.store)
 		forget_store();
 }
@@ -183,7 +184,7 @@ find_store_table(void)
 static bool
 is_column(Form_pg_attribute att, const Column *column)
 {
-	return !att->attisdropped && att->atttypid == column->type &&
+	return !att->attisdropped && att->attgenerated == '\0' && att->atttypid == column->type &&
 		   strcmp(NameStr(att->attname), column->name) == 0 &&
 		   (att->attnotnull || !column->notnull) &&
 		   (att->atttypid != TEXTOID || att->attcollation == C_COLLATION_OID);
@@ -261,18 +262,21 @@ need_index(EsStore *s, Relation rel, const EsStoreIndex *wanted)
 						   ES_SCHEMA, RelationGetRelationName(rel), wanted->name));
 }
 
-/* Has es.events an index, of whatever name, that serves for the one of this name? */
-bool
-es_store_has_index(Relation events, const char *name)
+/*
+ * Is there an index, of whatever name, that serves for the one of this name?
+ * ES_INDEX_FREE where the store does not read by that index.
+ */
+EsIndexState
+es_store_index_state(Relation events, const char *name)
 {
 	EsStore scratch;
 
 	for (int i = 0; i < (int) lengthof(indexes); i++)
 	{
 		if (strcmp(indexes[i].name, name) == 0)
-			return find_index(&scratch, events, &indexes[i]);
+			return find_index(&scratch, events, &indexes[i]) ? ES_INDEX_FITS : ES_INDEX_LACKS;
 	}
-	return false;
+	return ES_INDEX_FREE;
 }
 
 /* Is this one of our guards, standing and unconditional? */

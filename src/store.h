@@ -65,6 +65,13 @@ typedef struct EsStore
 	bool plain_checks; /* es.events has no CHECK constraints but ours */
 } EsStore;
 
+typedef enum EsIndexState
+{
+	ES_INDEX_FREE,
+	ES_INDEX_FITS,
+	ES_INDEX_LACKS
+} EsIndexState;
+
 /* An index that the store reads by. */
 typedef struct EsStoreIndex
 {
@@ -80,7 +87,7 @@ extern Relation       es_store_open_events(LOCKMODE mode, const EsStore **store)
 extern Relation       es_store_open_snapshots(LOCKMODE mode, const EsStore **store);
 extern int            es_store_version(Oid store);
 extern bool           es_store_has_guards(Relation events, char **missing);
-extern bool           es_store_has_index(Relation events, const char *name);
+extern EsIndexState   es_store_index_state(Relation events, const char *name);
 
 extern void es_store_check_read(Oid relid);
 extern void es_store_check_write(Oid relid, const char *function);

@@ -52,8 +52,7 @@ struct EsWriter
 	bool                    check;
 };
 
-const TupleTableSlot *es_writer_current = NULL;
-Oid                   es_writer_current_rel = InvalidOid;
+const EsFiring *es_writer_firing = NULL;
 
 /*
  * Fires the BEFORE triggers of the statement or of one row, the guard among
@@ -62,12 +61,10 @@ Oid                   es_writer_current_rel = InvalidOid;
 static bool
 fire_before(EsWriter *writer, TupleTableSlot *slot)
 {
-	const TupleTableSlot *outer = es_writer_current;
-	Oid                   outer_rel = es_writer_current_rel;
-	bool                  go_on = true;
+	EsFiring firing = {RelationGetRelid(writer->rel), slot, es_writer_firing};
+	bool     go_on = true;
 
-	es_writer_current = slot;
-	es_writer_current_rel = RelationGetRelid(writer->rel);
+	es_writer_firing = &firing;
 	PG_TRY();
 	{
 		if (slot == NULL)
@@ -77,8 +74,7 @@ fire_before(EsWriter *writer, TupleTableSlot *slot)
 	}
 	PG_FINALLY();
 	{
-		es_writer_current = outer;
-		es_writer_current_rel = outer_rel;
+		es_writer_firing = firing.outer;
 	}
 	PG_END_TRY();
 	return go_on;

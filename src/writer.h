@@ -15,9 +15,18 @@ extern TupleTableSlot *es_writer_next(EsWriter *writer);
 extern void            es_writer_add(EsWriter *writer);
 extern void            es_writer_end(EsWriter *writer);
 
-/* The row that is on its way through user triggers, for the guard. */
-extern const TupleTableSlot *es_writer_current;
-extern Oid                   es_writer_current_rel;
+/*
+ * The BEFORE triggers that are firing, innermost first: of a row, which is in the
+ * slot, or of a statement, where slot is NULL.
+ */
+typedef struct EsFiring
+{
+	Oid                    rel;
+	const TupleTableSlot  *slot;
+	const struct EsFiring *outer;
+} EsFiring;
+
+extern const EsFiring *es_writer_firing;
 
 /* Gives a column of es_writer_next()'s slot its value. */
 static inline void
