@@ -302,6 +302,73 @@ SELECT es_reset();
 DROP TABLE receipts;
 SELECT es_reset();
 
+-- The end of the log is read past policies that hide it from the owner.
+SELECT last_version FROM es_append_batch('order-1', -1, '{A,B,C}', '{1,2,3}');
+ALTER TABLE es.events ENABLE ROW LEVEL SECURITY;
+ALTER TABLE es.events FORCE ROW LEVEL SECURITY;
+SELECT setval('es.events_position_seq', 1, false);
+SELECT es_init();
+ALTER TABLE es.events NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE es.events DISABLE ROW LEVEL SECURITY;
+SELECT es_append('order-2', 0, 'D', '4');
+SELECT position FROM es.events ORDER BY position;
+
+-- An index of the store's name on other columns is not taken for it, and not touched.
+DROP INDEX es.events_category_position_idx;
+CREATE INDEX events_category_position_idx ON es.events (type);
+SELECT es_head();
+SELECT es_init();
+\echo :SQLSTATE
+DROP INDEX es.events_category_position_idx;
+SELECT es_init();
+
+-- Whatever was granted on es_private is taken back.
+GRANT USAGE ON SCHEMA es_private TO PUBLIC;
+GRANT USAGE ON SCHEMA es_private TO es_test_init_plain WITH GRANT OPTION;
+SET ROLE es_test_init_plain;
+GRANT USAGE ON SCHEMA es_private TO es_test_init_owner;
+RESET ROLE;
+GRANT SELECT (one) ON es_private.all_streams TO es_test_init_plain;
+SELECT es_init();
+SELECT has_schema_privilege('es_test_init_plain', 'es_private', 'USAGE') AS schema,
+	has_any_column_privilege('es_test_init_plain', 'es_private.all_streams', 'SELECT') AS view;
+
+-- A tenant that stands for all is none, also where rows are loaded.
+SET pg_eventstore.allow_maintenance = on;
+INSERT INTO es.events (position, version, recorded_at, id, tenant, stream, category, type, data)
+VALUES (100, 1, '2026-01-01 00:00+00', '01902bd4-0000-7000-8000-0000000000aa', '*', 'a', 'a', 'T', '{}');
+RESET pg_eventstore.allow_maintenance;
+
+-- A guard on another table names that one.
+CREATE TABLE other (i int);
+CREATE TRIGGER es_guard_row BEFORE INSERT ON other FOR EACH ROW EXECUTE FUNCTION pg_eventstore_guard();
+INSERT INTO other VALUES (1);
+DROP TABLE other;
+
+-- An append from a BEFORE trigger is refused however deep it is nested.
+CREATE FUNCTION save() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM es_snapshot('order-1', 1, '{}'); RETURN NEW; END $$;
+CREATE FUNCTION append() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM es_append('order-1', -1, 'Nested', '{}'); RETURN NEW; END $$;
+CREATE TRIGGER save BEFORE INSERT ON es.events FOR EACH ROW EXECUTE FUNCTION save();
+CREATE TRIGGER append BEFORE INSERT ON es.snapshots FOR EACH ROW EXECUTE FUNCTION append();
+\set SHOW_CONTEXT never
+SELECT es_append('order-1', -1, 'Outer', '{}');
+\echo :SQLSTATE
+DROP TRIGGER save ON es.events;
+DROP TRIGGER append ON es.snapshots;
+SELECT es_stream_version('order-1');
+
+-- An owner that may not create schemas hears what it lacks.
+CREATE DATABASE es_test_init_2;
+\c es_test_init_2
+CREATE EXTENSION pg_eventstore;
+CREATE SCHEMA es AUTHORIZATION es_test_init_owner;
+GRANT EXECUTE ON FUNCTION pg_eventstore_guard() TO es_test_init_owner;
+SELECT es_init();
+\echo :SQLSTATE
+
 \c :home
+DROP DATABASE es_test_init_2;
 DROP DATABASE es_test_init;
 DROP ROLE es_test_init_plain, es_test_init_owner;
