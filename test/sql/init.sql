@@ -333,6 +333,31 @@ SELECT es_init();
 SELECT has_schema_privilege('es_test_init_plain', 'es_private', 'USAGE') AS schema,
 	has_any_column_privilege('es_test_init_plain', 'es_private.all_streams', 'SELECT') AS view;
 
+-- O6: what hangs on the store's tables runs as their owner, whoever calls es_init().
+CREATE TABLE seen (who name);
+GRANT INSERT ON seen TO PUBLIC;
+CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO public.seen VALUES (current_user);
+	RETURN NEW;
+END $$;
+CREATE TRIGGER look BEFORE UPDATE ON es.store FOR EACH ROW EXECUTE FUNCTION look();
+UPDATE es.store SET version = 0;
+DELETE FROM seen;
+DO $$
+DECLARE t regclass;
+BEGIN
+	GRANT EXECUTE ON FUNCTION pg_eventstore_guard() TO es_test_init_owner;
+	ALTER SCHEMA es OWNER TO es_test_init_owner;
+	ALTER SCHEMA es_private OWNER TO es_test_init_owner;
+	FOREACH t IN ARRAY '{es.store,es.events,es.snapshots,es_private.all_streams}'::regclass[] LOOP
+		EXECUTE format('ALTER TABLE %s OWNER TO es_test_init_owner', t);
+	END LOOP;
+END $$;
+SELECT es_init();
+SELECT * FROM seen;
+DROP TRIGGER look ON es.store;
+
 -- A tenant that stands for all is none, also where rows are loaded.
 SET pg_eventstore.allow_maintenance = on;
 INSERT INTO es.events (position, version, recorded_at, id, tenant, stream, category, type, data)
