@@ -263,15 +263,15 @@ check_visible(const EsAppend *append)
 	}
 }
 
-/* Is it a unique violation of this index of es.events? */
+/* Is it a unique violation of this index of es.events?  Its name is asked for only then. */
 static bool
-is_violation(const ErrorData *error, Relation events, const char *index)
+is_violation(const ErrorData *error, Relation events, Oid index)
 {
 	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && error->schema_name != NULL &&
 		   error->table_name != NULL && error->constraint_name != NULL &&
 		   strcmp(error->schema_name, ES_SCHEMA) == 0 &&
 		   strcmp(error->table_name, RelationGetRelationName(events)) == 0 &&
-		   strcmp(error->constraint_name, index) == 0;
+		   strcmp(error->constraint_name, get_rel_name(index)) == 0;
 }
 
 /*
@@ -283,8 +283,6 @@ static void
 write_events(EsAppend *append, Relation events, const EsStore *store)
 {
 	MemoryContext context = CurrentMemoryContext;
-	const char   *id_index = get_rel_name(store->events_id);
-	const char   *position_index = get_rel_name(store->events_position);
 
 	PG_TRY();
 	{
@@ -298,9 +296,9 @@ write_events(EsAppend *append, Relation events, const EsStore *store)
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
-		if (is_violation(error, events, id_index))
+		if (is_violation(error, events, store->events_id))
 			is_repeated(append, events, store);
-		else if (is_violation(error, events, position_index))
+		else if (is_violation(error, events, store->events_position))
 			es_log_raise_gone_back("The next position is already stored.");
 		ReThrowError(error);
 	}
