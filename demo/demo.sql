@@ -89,6 +89,7 @@ SELECT * FROM totals ORDER BY stream;
 \echo
 UPDATE es.events SET data = '{"amount": 1}' WHERE type = 'OrderPaid';
 \echo
-\echo '=== Everything that has happened ==='
+\echo '=== 11. The log: events are read in one order once they are published ==='
 \echo
+SELECT es_publish();
 SELECT position, stream, version, type FROM es_read();

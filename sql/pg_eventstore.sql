@@ -214,6 +214,38 @@ AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
 COMMENT ON FUNCTION es_horizon() IS
 'The position up to which events are published.';
 
+CREATE FUNCTION es_wait(target bigint, timeout interval DEFAULT '5s') RETURNS bigint
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION es_wait(bigint, interval) IS
+'Waits until the horizon has reached a position, or the time is over; returns the horizon.';
+
+-- Publish
+
+CREATE FUNCTION es_publish() RETURNS bigint
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION es_publish() IS
+'Publishes what is committed, where no worker does; returns the horizon.';
+
+CREATE FUNCTION es_start_worker() RETURNS integer
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION es_start_worker() IS
+'Starts the worker that publishes this database, where shared_preload_libraries does not; returns its pid.';
+
+CREATE FUNCTION es_create_channel(name text, options jsonb DEFAULT '{}') RETURNS boolean
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION es_create_channel(text, jsonb) IS
+'Makes a channel to LISTEN to, of kind wake or event, with a filter; false where one of the same options is there.';
+
+CREATE FUNCTION es_alter_channel(name text, options jsonb) RETURNS void
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION es_alter_channel(text, jsonb) IS
+'Gives a channel other options.';
+
+CREATE FUNCTION es_drop_channel(name text) RETURNS void
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION es_drop_channel(text) IS
+'Drops a channel.';
+
 -- Snapshots
 
 CREATE FUNCTION es_snapshot(
@@ -270,3 +302,198 @@ CREATE FUNCTION es_drop_snapshots(
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION es_drop_snapshots(text, integer, text) IS
 'Drops the snapshots of a category whose schema_version is below the given one; returns how many.';
+
+-- See what is going on.  The functions below are not part of the public API, hence their names;
+-- they check privileges, so that their views may be open to everybody.
+
+CREATE FUNCTION pg_eventstore_outbox() RETURNS TABLE (
+    "position" bigint,
+    stream text,
+    version bigint,
+    type text,
+    data jsonb,
+    metadata jsonb,
+    recorded_at timestamptz,
+    id uuid,
+    payload bytea,
+    tenant text
+)
+AS 'MODULE_PATHNAME', 'es_status_outbox' LANGUAGE C STABLE PARALLEL SAFE ROWS 100;
+COMMENT ON FUNCTION pg_eventstore_outbox() IS
+'Events that are appended and not published; needs SELECT on es.events.';
+
+CREATE VIEW es_outbox AS
+SELECT "position", stream, version, type, data, metadata, recorded_at, id, payload, tenant
+FROM pg_eventstore_outbox();
+COMMENT ON VIEW es_outbox IS
+'What is appended and not yet published; needs SELECT on es.events.';
+GRANT SELECT ON es_outbox TO PUBLIC;
+
+CREATE FUNCTION pg_eventstore_publisher() RETURNS TABLE (
+    horizon bigint,
+    head bigint,
+    lag_events bigint,
+    lag_since timestamptz,
+    pid integer,
+    state text,
+    started_at timestamptz,
+    ticks bigint,
+    last_tick_at timestamptz,
+    notified bigint,
+    notifications bigint,
+    notifications_skipped bigint,
+    notifications_stuck boolean,
+    last_error text,
+    last_error_at timestamptz,
+    preloaded boolean
+)
+AS 'MODULE_PATHNAME', 'es_status_publisher' LANGUAGE C STABLE PARALLEL SAFE ROWS 1;
+COMMENT ON FUNCTION pg_eventstore_publisher() IS
+'The horizon and the publisher of this database; for members of pg_monitor and the store''s owner.';
+
+CREATE FUNCTION pg_eventstore_holders() RETURNS TABLE (
+    pid integer,
+    prepared xid,
+    floor bigint
+)
+AS 'MODULE_PATHNAME', 'es_status_holders' LANGUAGE C STABLE PARALLEL SAFE ROWS 10;
+COMMENT ON FUNCTION pg_eventstore_holders() IS
+'Transactions that have appended and have not ended; for members of pg_monitor and the store''s owner.';
+
+CREATE VIEW es_stat_publisher AS
+SELECT p.horizon, p.head, p.lag_events,
+    CASE WHEN p.lag_events OPERATOR(pg_catalog.>) 0
+         THEN pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.lag_since
+         ELSE '0'::interval END AS lag,
+    h.pid AS holder_pid,
+    a.application_name AS holder_application,
+    pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) COALESCE(a.xact_start, x.prepared) AS holder_age,
+    x.gid AS holder_gid,
+    p.pid, p.state, p.started_at, p.ticks, p.last_tick_at,
+    p.notified, p.notifications, p.notifications_skipped, p.notifications_stuck,
+    p.last_error, p.last_error_at
+FROM pg_eventstore_publisher() AS p
+LEFT JOIN (SELECT t.pid, t.prepared, t.floor FROM pg_eventstore_holders() AS t ORDER BY t.floor LIMIT 1) AS h ON true
+LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) h.pid
+LEFT JOIN pg_catalog.pg_prepared_xacts AS x ON x.transaction OPERATOR(pg_catalog.=) h.prepared;
+COMMENT ON VIEW es_stat_publisher IS
+'The horizon of this database, how far it lags, who holds it, and the worker that moves it.';
+GRANT SELECT ON es_stat_publisher TO PUBLIC;
+
+CREATE FUNCTION pg_eventstore_appends() RETURNS TABLE (
+    appends bigint,
+    events bigint,
+    conflicts bigint,
+    repeats bigint
+)
+AS 'MODULE_PATHNAME', 'es_status_appends' LANGUAGE C STABLE PARALLEL SAFE ROWS 1;
+COMMENT ON FUNCTION pg_eventstore_appends() IS
+'Counts of appends since the server''s start; for members of pg_monitor and the store''s owner.';
+
+CREATE VIEW es_stat_appends AS
+SELECT appends, events, conflicts, repeats FROM pg_eventstore_appends();
+COMMENT ON VIEW es_stat_appends IS
+'Calls that have appended and their events, conflicts and repeated calls, in this database since the server''s start.';
+GRANT SELECT ON es_stat_appends TO PUBLIC;
+
+CREATE FUNCTION pg_eventstore_workers() RETURNS TABLE (
+    kind text,
+    database text,
+    pid integer,
+    state text,
+    started_at timestamptz,
+    last_error text,
+    last_error_at timestamptz
+)
+AS 'MODULE_PATHNAME', 'es_status_workers' LANGUAGE C STABLE PARALLEL SAFE ROWS 10;
+COMMENT ON FUNCTION pg_eventstore_workers() IS
+'The workers of all databases; for members of pg_monitor and, for this database, the store''s owner.';
+
+CREATE VIEW es_stat_workers AS
+SELECT kind, database, pid, state, started_at, last_error, last_error_at FROM pg_eventstore_workers();
+COMMENT ON VIEW es_stat_workers IS
+'The launcher, and the publisher of each database that has an event store.';
+GRANT SELECT ON es_stat_workers TO PUBLIC;
+
+CREATE FUNCTION es_status() RETURNS TABLE (
+    topic text,
+    status text,
+    detail text,
+    hint text
+)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
+BEGIN ATOMIC
+WITH p AS (
+    SELECT s.*, w.preloaded, pg_catalog.pg_is_in_recovery() AS standby,
+        s.lag OPERATOR(pg_catalog.>) '5s'::interval AS late
+    FROM es_stat_publisher AS s, pg_eventstore_publisher() AS w
+), h AS (
+    SELECT t.pid, t.floor, a.application_name, a.usename, a.state, x.gid,
+        pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) COALESCE(a.xact_start, x.prepared)) AS age
+    FROM pg_eventstore_holders() AS t
+    LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) t.pid
+    LEFT JOIN pg_catalog.pg_prepared_xacts AS x ON x.transaction OPERATOR(pg_catalog.=) t.prepared
+)
+SELECT 'preload'::text,
+    CASE WHEN p.preloaded THEN 'ok' ELSE 'notice' END,
+    CASE WHEN p.preloaded THEN 'The library is preloaded: workers start by themselves.'
+         ELSE 'The library is not preloaded: workers are started by hand, and only the guards against INSERT, UPDATE, DELETE and TRUNCATE stand.' END,
+    CASE WHEN NOT p.preloaded THEN 'Add pg_eventstore to shared_preload_libraries and restart the server.' END
+FROM p
+UNION ALL
+SELECT 'publisher',
+    CASE WHEN p.standby THEN 'ok'
+         WHEN p.pid IS NULL AND (p.preloaded OR p.lag_events OPERATOR(pg_catalog.>) 0) THEN 'error'
+         WHEN p.pid IS NULL THEN 'notice'
+         WHEN p.state OPERATOR(pg_catalog.=) 'backs off' THEN 'error'
+         WHEN p.late AND p.holder_pid IS NULL AND p.holder_gid IS NULL THEN 'error'
+         ELSE 'ok' END,
+    CASE WHEN p.standby THEN 'This is a standby: it shows what the primary has published.'
+         WHEN p.pid IS NULL AND p.state OPERATOR(pg_catalog.=) 'no room'
+         THEN pg_catalog.format('The server has no room for another background worker: max_worker_processes is %s.', pg_catalog.current_setting('max_worker_processes'))
+         WHEN p.pid IS NULL AND p.last_error IS NOT NULL
+         THEN pg_catalog.format('No publisher runs. The last one ended with: %s', p.last_error)
+         WHEN p.pid IS NULL THEN 'No publisher runs.'
+         WHEN p.state OPERATOR(pg_catalog.=) 'backs off'
+         THEN pg_catalog.format('The publisher (pid %s) has met an error and tries again: %s', p.pid, p.last_error)
+         WHEN p.late AND p.holder_pid IS NULL AND p.holder_gid IS NULL
+         THEN pg_catalog.format('The publisher (pid %s) does not move: %s events wait, the first for %s.', p.pid, p.lag_events, p.lag)
+         ELSE pg_catalog.format('The publisher (pid %s) runs.', p.pid) END,
+    CASE WHEN p.standby THEN NULL
+         WHEN p.pid IS NULL AND p.state OPERATOR(pg_catalog.=) 'no room' THEN 'Raise max_worker_processes; until then call es_publish().'
+         WHEN p.pid IS NULL AND NOT p.preloaded THEN 'Call es_start_worker(), or es_publish() before reading.'
+         WHEN p.pid IS NULL OR p.state OPERATOR(pg_catalog.=) 'backs off' THEN 'The server''s log tells more.'
+         WHEN p.late AND p.holder_pid IS NULL AND p.holder_gid IS NULL
+         THEN 'See whether the process is stopped, or waits for a lock (pg_stat_activity, pg_locks).' END
+FROM p
+UNION ALL
+SELECT 'horizon', 'ok',
+    pg_catalog.format('The horizon is at %s, the newest event at %s; %s events wait to be published.', p.horizon, p.head, p.lag_events),
+    NULL
+FROM p
+UNION ALL
+SELECT 'holder',
+    CASE WHEN p.lag_events OPERATOR(pg_catalog.>) 0
+              AND (h.gid IS NOT NULL OR h.age OPERATOR(pg_catalog.>) '5s'::interval OR h.state OPERATOR(pg_catalog.=) 'idle in transaction')
+         THEN 'warning' ELSE 'ok' END,
+    CASE WHEN h.gid IS NOT NULL
+         THEN pg_catalog.format('Prepared transaction "%s" has appended and waits for COMMIT PREPARED since %s: nothing from position %s on is published.', h.gid, h.age, h.floor)
+         ELSE pg_catalog.format('Process %s (%s, %s) has appended and has not committed since %s, %s: nothing from position %s on is published.',
+             h.pid, h.usename, COALESCE(NULLIF(h.application_name, ''), 'no application_name'), h.age, h.state, h.floor) END,
+    CASE WHEN h.gid IS NOT NULL THEN 'COMMIT PREPARED or ROLLBACK PREPARED it.'
+         ELSE 'Let it commit; or end it with pg_terminate_backend(). idle_in_transaction_session_timeout does so by itself.' END
+FROM p, h
+UNION ALL
+SELECT 'notifications',
+    CASE WHEN p.notifications_stuck THEN 'error' ELSE 'ok' END,
+    pg_catalog.format('The notification queue is %s %% full%s.',
+        pg_catalog.round((pg_catalog.pg_notification_queue_usage() OPERATOR(pg_catalog.*) 100)::numeric, 1),
+        CASE WHEN p.notifications_stuck
+             THEN pg_catalog.format(': listeners are not told until it empties; sessions that may hold it: %s',
+                 COALESCE((SELECT pg_catalog.string_agg(a.pid::text, ', ' ORDER BY a.pid) FROM pg_catalog.pg_stat_activity AS a
+                           WHERE a.wait_event OPERATOR(pg_catalog.=) 'ClientWrite' OR a.state OPERATOR(pg_catalog.~~) 'idle in transaction%'), 'not seen')) ELSE '' END),
+    CASE WHEN p.notifications_stuck THEN 'End the session that listens and does not read. Publishing goes on meanwhile.' END
+FROM p;
+END;
+COMMENT ON FUNCTION es_status() IS
+'How the store is doing, in sentences: what is well, what is not, and what to do.';

@@ -36,6 +36,7 @@
 #include "append.h"
 #include "errors.h"
 #include "lock.h"
+#include "shared.h"
 #include "store.h"
 #include "writer.h"
 
@@ -345,6 +346,10 @@ es_append_run(EsAppend *append)
 		if (append->nevents > 0)
 			write_events(append, events, store);
 	}
+	es_shared_count(outcome == ES_REPEATED   ? ES_COUNT_REPEATED
+					: outcome == ES_CONFLICT ? ES_COUNT_CONFLICT
+											 : ES_COUNT_APPENDED,
+					append->nevents);
 	table_close(events, NoLock);
 	return outcome;
 }

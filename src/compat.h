@@ -16,8 +16,11 @@
 #include "mb/pg_wchar.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
+#include "storage/sinvaladt.h"
 #include "utils/acl.h"
 #include "utils/datetime.h"
+#include "utils/guc.h"
 
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn pg_attribute_noreturn()
@@ -31,6 +34,67 @@ es_compat_my_lxid(void)
 	return MyProc->vxid.lxid;
 #else
 	return MyProc->lxid;
+#endif
+}
+
+/* The backend of a virtual transaction; -1 for none. */
+static inline int
+es_compat_vxid_backend(VirtualTransactionId vxid)
+{
+#if PG_VERSION_NUM >= 170000
+	return vxid.procNumber;
+#else
+	return vxid.backendId;
+#endif
+}
+
+static inline VirtualTransactionId
+es_compat_vxid(int backend, LocalTransactionId transaction)
+{
+	VirtualTransactionId vxid;
+
+#if PG_VERSION_NUM >= 170000
+	vxid.procNumber = backend;
+#else
+	vxid.backendId = backend;
+#endif
+	vxid.localTransactionId = transaction;
+	return vxid;
+}
+
+/* The process that runs a virtual transaction, or 0. */
+static inline int
+es_compat_vxid_pid(int backend, LocalTransactionId transaction)
+{
+	PGPROC *proc;
+
+	if (backend < 0)
+		return 0;
+#if PG_VERSION_NUM >= 170000
+	proc = ProcNumberGetProc(backend);
+	return proc != NULL && proc->vxid.lxid == transaction ? proc->pid : 0;
+#else
+	proc = BackendIdGetProc(backend);
+	return proc != NULL && proc->lxid == transaction ? proc->pid : 0;
+#endif
+}
+
+/* Settings of a worker that only newer versions have. */
+static inline void
+es_compat_pin_settings(void)
+{
+#if PG_VERSION_NUM >= 170000
+	SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+#endif
+}
+
+static inline bool
+es_compat_owns_database(Oid database, Oid roleid)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(DatabaseRelationId, database, roleid);
+#else
+	return pg_database_ownercheck(database, roleid);
 #endif
 }
 

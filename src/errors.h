@@ -16,6 +16,8 @@
 #define ERRCODE_ES_ID_CONFLICT MAKE_SQLSTATE('S', 'E', '0', '0', '2')
 /* the log is append-only */
 #define ERRCODE_ES_APPEND_ONLY MAKE_SQLSTATE('S', 'E', '0', '0', '3')
+/* the cursor has seen a lost tail, or is ahead of the store */
+#define ERRCODE_ES_LOST_TAIL MAKE_SQLSTATE('S', 'E', '0', '0', '5')
 /* no store in this database, or a store of another version */
 #define ERRCODE_ES_NO_STORE MAKE_SQLSTATE('S', 'E', '0', '0', '6')
 

@@ -42,23 +42,18 @@
 
 #include "compat.h"
 #include "errors.h"
+#include "epoch.h"
 #include "guard.h"
 #include "lock.h"
 #include "log.h"
+#include "owner.h"
 #include "schema.h"
+#include "shared.h"
 #include "store.h"
+#include "tick.h"
 
 PG_FUNCTION_INFO_V1(es_init);
 PG_FUNCTION_INFO_V1(es_reset);
-
-static void
-run(const char *command)
-{
-	int result = SPI_execute(command, false, 0);
-
-	if (result < 0)
-		elog(ERROR, "could not run \"%s\": %s", command, SPI_result_code_string(result));
-}
 
 /* A text that outlives SPI_finish(). */
 static text *
@@ -79,7 +74,7 @@ ask(const char *query)
 	bool  isnull;
 	Datum value;
 
-	run(query);
+	es_owner_run(query);
 	if (SPI_processed != 1)
 		elog(ERROR, "unexpected answer to \"%s\"", query);
 	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
@@ -272,52 +267,79 @@ make_objects(Oid *owner)
 		/* an index of another name on the same columns will do */
 		if (present || state == ES_INDEX_FITS)
 			continue;
-		run(object->ddl);
+		es_owner_run(object->ddl);
 		made++;
 	}
 	return made;
 }
 
-static void
-drop_trigger(const char *name)
-{
-	if (OidIsValid(get_trigger_oid(store_relation("events"), name, true)))
-		run(psprintf("DROP TRIGGER %s ON es.events", name));
-}
+/* The tables that guards stand on: what is in them, only our own code writes. */
+static const char *const guarded[] = {"events", "ticks", "epochs"};
 
 static bool
-guards_stand(void)
+guards_stand(const char *table)
 {
-	Relation events = table_open(store_relation("events"), AccessShareLock);
-	bool     stand = es_store_has_guards(events, NULL);
+	Relation rel = table_open(store_relation(table), AccessShareLock);
+	bool     stand = es_store_has_guards(rel, NULL);
 
-	table_close(events, NoLock);
+	table_close(rel, NoLock);
 	return stand;
 }
 
-/* Puts both guards on es.events; false where they stand. */
-static bool
-make_guards(Oid guard)
+static void
+make_guard(Oid guard, const char *table, const char *name, const char *events, const char *each,
+		   const char *comment)
 {
 	const char *function = quote_qualified_identifier(get_namespace_name(get_func_namespace(guard)),
 													  ES_GUARD_FUNCTION);
 
-	if (guards_stand())
+	if (OidIsValid(get_trigger_oid(store_relation(table), name, true)))
+		es_owner_run(psprintf("DROP TRIGGER %s ON es.%s", name, table));
+	es_owner_run(psprintf("CREATE TRIGGER %s BEFORE %s ON es.%s FOR EACH %s EXECUTE FUNCTION %s()",
+						  name, events, table, each, function));
+	es_owner_run(psprintf("ALTER TABLE es.%s ENABLE ALWAYS TRIGGER %s", table, name));
+	es_owner_run(psprintf("COMMENT ON TRIGGER %s ON es.%s IS '%s'", name, table, comment));
+}
+
+/* Puts both guards on each table that lacks one; false where all stand. */
+static bool
+make_guards(Oid guard)
+{
+	bool made = false;
+
+	for (int i = 0; i < (int) lengthof(guarded); i++)
+	{
+		if (guards_stand(guarded[i]))
+			continue;
+		make_guard(guard, guarded[i], ES_GUARD_ROW, "INSERT OR UPDATE OR DELETE", "ROW",
+				   "Refuses rows that do not come by the event store''s functions.");
+		make_guard(guard, guarded[i], ES_GUARD_STATEMENT, "INSERT OR UPDATE OR DELETE OR TRUNCATE",
+				   "STATEMENT",
+				   "Refuses INSERT, UPDATE, DELETE and TRUNCATE around the event store''s "
+				   "functions.");
+		made = true;
+	}
+	return made;
+}
+
+/*
+ * Makes the view es.log, the published events; false where it is there.  It hangs
+ * on es_horizon(), wherever that stands, so DROP EXTENSION CASCADE takes it.
+ */
+static bool
+make_log_view(Oid guard, Oid *owner)
+{
+	static const EsObject log = {ES_SCHEMA, "log", RELKIND_VIEW, NULL};
+
+	if (is_present(&log, owner))
 		return false;
-	drop_trigger(ES_GUARD_ROW);
-	drop_trigger(ES_GUARD_STATEMENT);
-	run(psprintf("CREATE TRIGGER " ES_GUARD_ROW " BEFORE INSERT OR UPDATE OR DELETE ON es.events "
-				 "FOR EACH ROW EXECUTE FUNCTION %s()",
-				 function));
-	run(psprintf("CREATE TRIGGER " ES_GUARD_STATEMENT " BEFORE INSERT OR UPDATE OR DELETE OR "
-				 "TRUNCATE ON es.events FOR EACH STATEMENT EXECUTE FUNCTION %s()",
-				 function));
-	run("ALTER TABLE es.events ENABLE ALWAYS TRIGGER " ES_GUARD_ROW
-		", ENABLE ALWAYS TRIGGER " ES_GUARD_STATEMENT);
-	run("COMMENT ON TRIGGER " ES_GUARD_ROW " ON es.events IS "
-		"'Refuses rows that do not come by the es_append functions.'");
-	run("COMMENT ON TRIGGER " ES_GUARD_STATEMENT " ON es.events IS "
-		"'Refuses INSERT, UPDATE, DELETE and TRUNCATE around the es_append functions.'");
+	es_owner_run(
+		psprintf("CREATE VIEW es.log WITH (security_invoker = true) AS SELECT position, stream, "
+				 "version, type, data, metadata, recorded_at, id, payload, tenant FROM es.events "
+				 "WHERE position OPERATOR(pg_catalog.<=) (SELECT %s.es_horizon())",
+				 quote_identifier(get_namespace_name(get_func_namespace(guard)))));
+	es_owner_run("REVOKE ALL ON es.log FROM PUBLIC");
+	es_owner_run("COMMENT ON VIEW es.log IS 'The published events: those up to the horizon.'");
 	return true;
 }
 
@@ -329,19 +351,22 @@ make_guards(Oid guard)
 	"WHERE seqrelid OPERATOR(pg_catalog.=) 'es.events_position_seq'::pg_catalog.regclass " \
 	"AND (seqcache OPERATOR(pg_catalog.<>) 1 OR seqincrement OPERATOR(pg_catalog.<>) 1 OR seqcycle)"
 
-/* The last position that is stored, whatever policies hide of it. */
+/* The last position that is stored or published, whatever policies hide of it. */
 static int64
 last_position(void)
 {
 	const EsStore *store = es_store();
 	Relation       events = table_open(store->events, AccessShareLock);
 	int64          position = es_log_last_position(events, store);
+	EsTick         tick;
 
 	table_close(events, NoLock);
+	if (es_tick_newest(store, &tick))
+		position = Max(position, Max(tick.position, tick.last_position));
 	return position;
 }
 
-/* The next position must be higher than any that is stored; true if mended. */
+/* The next position must be higher than any that is stored or published; true if mended. */
 static bool
 repair_sequence(void)
 {
@@ -349,15 +374,15 @@ repair_sequence(void)
 
 	if (ask(ES_SEQUENCE_ODD) > 0)
 	{
-		run("ALTER SEQUENCE es.events_position_seq INCREMENT BY 1 CACHE 1 NO CYCLE");
+		es_owner_run("ALTER SEQUENCE es.events_position_seq INCREMENT BY 1 CACHE 1 NO CYCLE");
 		mended = true;
 	}
 	if (ask(ES_SEQUENCE_LAST) < last_position())
 	{
 		/* without appenders, or the sequence might be set back */
-		run("LOCK TABLE es.events IN SHARE ROW EXCLUSIVE MODE");
-		run(psprintf("SELECT pg_catalog.setval('es.events_position_seq', %lld)",
-					 (long long) Max(last_position(), ask(ES_SEQUENCE_LAST))));
+		es_owner_run("LOCK TABLE es.events IN SHARE ROW EXCLUSIVE MODE");
+		es_owner_run(psprintf("SELECT pg_catalog.setval('es.events_position_seq', %lld)",
+							  (long long) Max(last_position(), ask(ES_SEQUENCE_LAST))));
 		mended = true;
 	}
 	return mended;
@@ -381,12 +406,13 @@ migrate(void)
 								  version, ES_STORE_VERSION),
 						errhint("Install the newer version of pg_eventstore.")));
 	if (version < 0)
-		run(psprintf("INSERT INTO es.store VALUES (%d, pg_catalog.now())", ES_STORE_VERSION));
+		es_owner_run(
+			psprintf("INSERT INTO es.store VALUES (%d, pg_catalog.now())", ES_STORE_VERSION));
 	else if (version < ES_STORE_VERSION)
 	{
 		for (int from = version; from < ES_STORE_VERSION; from++)
-			run(es_schema_migrations[from]);
-		run(psprintf("UPDATE es.store SET version = %d", ES_STORE_VERSION));
+			es_owner_run(es_schema_migrations[from]);
+		es_owner_run(psprintf("UPDATE es.store SET version = %d", ES_STORE_VERSION));
 	}
 	CommandCounterIncrement();
 	return version;
@@ -398,12 +424,14 @@ migrate(void)
 	"ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END) "           \
 	"FROM (SELECT 'SCHEMA es_private', nspacl FROM pg_catalog.pg_namespace "             \
 	"WHERE oid OPERATOR(pg_catalog.=) %1$u "                                             \
-	"UNION ALL SELECT 'es_private.all_streams', relacl FROM pg_catalog.pg_class "        \
-	"WHERE oid OPERATOR(pg_catalog.=) %2$u "                                             \
-	"UNION ALL SELECT 'es_private.all_streams', attacl FROM pg_catalog.pg_attribute "    \
-	"WHERE attrelid OPERATOR(pg_catalog.=) %2$u) AS g(object, acl), "                    \
+	"UNION ALL SELECT 'es_private.' OPERATOR(pg_catalog.||) relname, relacl "            \
+	"FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) ANY ('{%2$u,%3$u}') "     \
+	"UNION ALL SELECT 'es_private.' OPERATOR(pg_catalog.||) relname, attacl "            \
+	"FROM pg_catalog.pg_attribute, pg_catalog.pg_class AS c "                            \
+	"WHERE attrelid OPERATOR(pg_catalog.=) c.oid "                                       \
+	"AND c.oid OPERATOR(pg_catalog.=) ANY ('{%2$u,%3$u}')) AS g(object, acl), "          \
 	"pg_catalog.aclexplode(g.acl) AS a "                                                 \
-	"WHERE a.grantee OPERATOR(pg_catalog.<>) %3$u"
+	"WHERE a.grantee OPERATOR(pg_catalog.<>) %4$u"
 
 /* No role may touch es_private, whatever was granted. */
 static void
@@ -412,14 +440,14 @@ revoke_private(Oid owner)
 	char **commands;
 	int    n;
 
-	run(psprintf(ES_PRIVATE_GRANTS, get_namespace_oid(ES_PRIVATE_SCHEMA, false),
-				 es_store()->all_streams, owner));
+	es_owner_run(psprintf(ES_PRIVATE_GRANTS, get_namespace_oid(ES_PRIVATE_SCHEMA, false),
+						  es_store()->all_streams, es_store()->appending, owner));
 	n = SPI_processed;
 	commands = palloc(Max(n, 1) * sizeof(char *));
 	for (int i = 0; i < n; i++)
 		commands[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
 	for (int i = 0; i < n; i++)
-		run(commands[i]);
+		es_owner_run(commands[i]);
 }
 
 static char *
@@ -428,9 +456,10 @@ make_store(Oid guard, Oid owner)
 	bool existed = OidIsValid(store_relation("store"));
 	bool mended = make_objects(&owner) > 0;
 	int  version = migrate();
-	bool guarded = make_guards(guard);
+	bool adopted = make_guards(guard);
 
-	if (mended || guarded || version < ES_STORE_VERSION)
+	adopted |= make_log_view(guard, &owner);
+	if (mended || adopted || version < ES_STORE_VERSION)
 	{
 		/* other sessions shall look again, and so shall we */
 		CacheInvalidateRelcacheByRelid(store_relation("events"));
@@ -438,44 +467,18 @@ make_store(Oid guard, Oid owner)
 	}
 	mended |= repair_sequence() || version < 0;
 	revoke_private(owner);
+	es_epoch_check(es_store());
 
 	if (!existed)
 		return psprintf("created the event store, version %d", ES_STORE_VERSION);
 	if (version >= 0 && version < ES_STORE_VERSION)
 		return psprintf("migrated the event store from version %d to version %d", version,
 						ES_STORE_VERSION);
-	if (mended || guarded)
+	if (mended || adopted)
 		return psprintf("%s the event store, version %d: the log ends at position %lld",
-						guarded ? "adopted" : "repaired", ES_STORE_VERSION,
+						adopted ? "adopted" : "repaired", ES_STORE_VERSION,
 						(long long) last_position());
 	return psprintf("the event store is ready, version %d: nothing to do", ES_STORE_VERSION);
-}
-
-/* O6: what hangs on the store's tables runs as their owner, whoever calls. */
-typedef struct Identity
-{
-	Oid user;
-	int context;
-} Identity;
-
-static Identity
-become(Oid owner)
-{
-	Identity before;
-
-	GetUserIdAndSecContext(&before.user, &before.context);
-	SetUserIdAndSecContext(owner, before.context | SECURITY_LOCAL_USERID_CHANGE |
-									  SECURITY_RESTRICTED_OPERATION);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "could not connect to SPI");
-	return before;
-}
-
-static void
-become_again(Identity before)
-{
-	SPI_finish();
-	SetUserIdAndSecContext(before.user, before.context);
 }
 
 static void
@@ -494,17 +497,18 @@ prevent_where_impossible(const char *function)
 Datum
 es_init(PG_FUNCTION_ARGS)
 {
-	Oid      guard = find_guard_function(fcinfo);
-	Oid      owner;
-	Identity before;
-	text    *result;
+	Oid        guard = find_guard_function(fcinfo);
+	Oid        owner;
+	EsIdentity before;
+	text      *result;
 
 	prevent_where_impossible("es_init()");
 	es_lock_store();
 	owner = find_owner(guard);
-	before = become(owner);
+	before = es_owner_become(owner);
 	result = result_text(make_store(guard, owner));
-	become_again(before);
+	es_owner_become_again(before);
+	es_shared_wake_at_end();
 	PG_RETURN_TEXT_P(result);
 }
 
@@ -515,7 +519,8 @@ database_allows_reset(void)
 	bool  allowed = false;
 	char *value;
 
-	run(psprintf("SELECT pg_catalog.split_part(setting, '=', 2) "
+	es_owner_run(
+		psprintf("SELECT pg_catalog.split_part(setting, '=', 2) "
 				 "FROM pg_catalog.pg_db_role_setting, pg_catalog.unnest(setconfig) AS c(setting) "
 				 "WHERE setdatabase OPERATOR(pg_catalog.=) %u AND setrole OPERATOR(pg_catalog.=) 0 "
 				 "AND pg_catalog.split_part(setting, '=', 1) OPERATOR(pg_catalog.=) "
@@ -534,7 +539,9 @@ truncate_store(void)
 	es_guard_resetting = true;
 	PG_TRY();
 	{
-		run("TRUNCATE TABLE es.events, es.snapshots RESTART IDENTITY");
+		es_owner_run(
+			"TRUNCATE TABLE es.events, es.snapshots, es.epochs, es.ticks RESTART IDENTITY");
+		es_owner_run("UPDATE es.channels SET position = 0");
 	}
 	PG_FINALLY();
 	{
@@ -568,15 +575,15 @@ reset_store(void)
 Datum
 es_reset(PG_FUNCTION_ARGS)
 {
-	Oid      owner = object_owner(RELOID, es_store()->events);
-	Identity before;
-	text    *result;
+	Oid        owner = object_owner(RELOID, es_store()->events);
+	EsIdentity before;
+	text      *result;
 
 	prevent_where_impossible("es_reset()");
 	if (!has_privs_of_role(GetUserId(), owner))
 		raise_not_owner(owner);
-	before = become(owner);
+	before = es_owner_become(owner);
 	result = result_text(reset_store());
-	become_again(before);
+	es_owner_become_again(before);
 	PG_RETURN_TEXT_P(result);
 }

@@ -335,3 +335,22 @@ es_lock_store(void)
 	/* see what was made while we waited */
 	AcceptInvalidationMessages();
 }
+
+/* One session at a time opens an epoch; it does not wait for who has, but for who is. */
+void
+es_lock_epoch(void)
+{
+	LOCKTAG tag;
+
+	set_fine_tag(&tag, ES_LOCK_EPOCH, 0);
+	LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
+void
+es_unlock_epoch(void)
+{
+	LOCKTAG tag;
+
+	set_fine_tag(&tag, ES_LOCK_EPOCH, 0);
+	LockRelease(&tag, ExclusiveLock, false);
+}

@@ -10,12 +10,15 @@ typedef enum EsLockKind
 {
 	ES_LOCK_STREAM = 0xE501,   /* appends to one stream */
 	ES_LOCK_SNAPSHOT = 0xE502, /* changes of one stream's snapshots */
-	ES_LOCK_STORE = 0xE503     /* creation and migration of the store */
+	ES_LOCK_STORE = 0xE503,    /* creation and migration of the store */
+	ES_LOCK_EPOCH = 0xE504     /* opening of an epoch */
 } EsLockKind;
 
 extern void   es_lock_init(void);
 extern uint64 es_lock_hash(text *tenant, text *stream);
 extern void   es_lock_exclusive(EsLockKind kind, const uint64 *hashes, int n, Oid all_streams);
 extern void   es_lock_store(void);
+extern void   es_lock_epoch(void);
+extern void   es_unlock_epoch(void);
 
 #endif

@@ -4,7 +4,7 @@
  *		relies on the log being one table with these indexes.
  *
  * Keeps A1, A3 and A4: versions, positions and the time are given here, under
- * the streams' locks, from the newest committed state.
+ * the streams' locks, from the newest committed state; P1: under the marker.
  */
 #include "postgres.h"
 
@@ -21,7 +21,9 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "epoch.h"
 #include "log.h"
+#include "marker.h"
 #include "writer.h"
 
 /* Columns of the index (tenant, stream, version) and of (tenant, id). */
@@ -110,11 +112,10 @@ is_visible(Relation events, TupleTableSlot *slot)
 		   es_log_is_own(slot);
 }
 
-/* The highest position that is stored, of any transaction that has committed; 0 if none. */
-int64
-es_log_last_position(Relation events, const EsStore *store)
+static int64
+last_position(Relation events, const EsStore *store, Snapshot snapshot)
 {
-	EsScan         *scan = es_scan_begin(events, store->events_position, SnapshotSelf, 1);
+	EsScan         *scan = es_scan_begin(events, store->events_position, snapshot, 1);
 	TupleTableSlot *slot;
 	int64           position = 0;
 
@@ -124,6 +125,30 @@ es_log_last_position(Relation events, const EsStore *store)
 		position = es_scan_int8(slot, ES_EVENTS_POSITION);
 	es_scan_end(scan);
 	return position;
+}
+
+/* The highest position that a snapshot sees; 0 if none. */
+int64
+es_log_head(Relation events, const EsStore *store, Snapshot snapshot)
+{
+	return last_position(events, store, snapshot);
+}
+
+/* The highest position that is stored, of any transaction that has committed; 0 if none. */
+int64
+es_log_last_position(Relation events, const EsStore *store)
+{
+	return last_position(events, store, SnapshotSelf);
+}
+
+/* The same, and of transactions that have not ended, prepared ones among them. */
+int64
+es_log_last_prepared(Relation events, const EsStore *store)
+{
+	SnapshotData dirty;
+
+	InitDirtySnapshot(dirty);
+	return last_position(events, store, &dirty);
 }
 
 /*
@@ -228,6 +253,7 @@ number_event(const EsStore *store, EsLogStream *stream, EsEvent *event)
 {
 	event->version = ++stream->tail.version;
 	event->position = nextval_internal(store->sequence, false);
+	es_marker_note(event->position);
 	if (event->position <= stream->tail.position)
 		es_log_raise_gone_back(
 			psprintf("The next position is %lld, and stream \"%s\" ends at position %lld.",
@@ -256,14 +282,20 @@ fill_slot(TupleTableSlot *slot, text *tenant, const EsLogStream *stream, Timesta
 /*
  * Appends events in the order of the array, each to its stream, and fills in
  * their versions and positions.  The caller holds the streams' locks, has read
- * their tails under them, and holds RowExclusiveLock on es.events.
+ * their tails under them, and holds RowExclusiveLock on es.events.  The marker
+ * comes before the first position (P1), and an epoch before the marker (P6).
  */
 void
 es_log_write(Relation events, const EsStore *store, text *tenant, EsLogStream *streams,
 			 int nstreams, EsEvent *to_write, int nevents)
 {
-	TimestampTz recorded_at = clock_under_lock(streams, nstreams);
-	EsWriter   *writer = es_writer_begin(events, nevents, store->plain_before, store->plain_checks);
+	TimestampTz recorded_at;
+	EsWriter   *writer;
+
+	es_epoch_check(store);
+	es_marker_take(&store);
+	recorded_at = clock_under_lock(streams, nstreams);
+	writer = es_writer_begin(events, nevents, store->plain_before, store->plain_checks);
 
 	for (int i = 0; i < nevents; i++)
 	{

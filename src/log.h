@@ -49,7 +49,9 @@ extern TupleTableSlot *es_log_seek_version(EsScan *scan, text *tenant, text *str
 extern TupleTableSlot *es_log_seek_id(EsScan *scan, text *tenant, const pg_uuid_t *id);
 
 extern bool   es_log_is_own(TupleTableSlot *slot);
+extern int64  es_log_head(Relation events, const EsStore *store, Snapshot snapshot);
 extern int64  es_log_last_position(Relation events, const EsStore *store);
+extern int64  es_log_last_prepared(Relation events, const EsStore *store);
 extern EsTail es_log_tail(EsScan *scan, text *tenant, text *stream, int64 hint);
 extern bool   es_log_find(EsScan *scan, text *tenant, const EsEvent *wanted, EsStored *stored);
 

@@ -10,8 +10,12 @@
 
 #include "fmgr.h"
 
+#include "launcher.h"
 #include "lock.h"
+#include "publish.h"
 #include "settings.h"
+#include "shared.h"
+#include "utility.h"
 
 PG_MODULE_MAGIC;
 
@@ -22,4 +26,8 @@ _PG_init(void)
 {
 	es_settings_init();
 	es_lock_init();
+	es_shared_init();
+	es_publish_init();
+	es_utility_init();
+	es_launcher_init();
 }

@@ -1,13 +1,13 @@
 /*
  * read.c
- *		Reads of the log: es_read, es_head, es_horizon.
+ *		Reads of the log: es_read, es_head.
  *
  * es_read merges index scans that are each in position order: one over the whole
  * log, or one for each category, or for each type where the user has made an
  * index on (type, position).  What the index does not sort out is filtered; so
  * are names that are too many to merge.
  *
- * What is published is said by one function, is_published().
+ * What is published ends at the horizon that the caller's snapshot sees (P1, P3).
  */
 #include "postgres.h"
 
@@ -20,29 +20,18 @@
 #include "utils/timestamp.h"
 
 #include "args.h"
+#include "epoch.h"
 #include "event.h"
+#include "filter.h"
 #include "load.h"
 #include "log.h"
 #include "rows.h"
 #include "store.h"
 #include "tenant.h"
+#include "tick.h"
 
 PG_FUNCTION_INFO_V1(es_read);
 PG_FUNCTION_INFO_V1(es_head);
-PG_FUNCTION_INFO_V1(es_horizon);
-
-/* What a reader wants; -1 names and NULLs are no filter. */
-typedef struct Filter
-{
-	int         ncategories;
-	text      **categories;
-	int         ntypes;
-	text      **types;
-	text       *prefix;
-	TimestampTz since;
-	TimestampTz until;
-	text       *tenant;
-} Filter;
 
 /* Filters of more names than this read the whole log instead of merging. */
 #define ES_MERGE_MAX 64
@@ -61,16 +50,6 @@ typedef struct Merge
 	Branch       *branches;
 	ScanDirection direction;
 } Merge;
-
-/*
- * Is this visible row published?  Until there is a horizon, everything committed
- * is: the caller's own open transaction is not.
- */
-static bool
-is_published(TupleTableSlot *slot)
-{
-	return !es_log_is_own(slot);
-}
 
 static void
 advance(Branch *branch, ScanDirection direction)
@@ -104,7 +83,7 @@ category_of_prefix(text *prefix)
 }
 
 static Merge
-open_merge(Relation events, const EsStore *store, const Filter *filter, int64 after, int64 before,
+open_merge(Relation events, const EsStore *store, const EsFilter *filter, int64 after, int64 before,
 		   ScanDirection direction)
 {
 	Merge  merge = {1, NULL, direction};
@@ -165,57 +144,11 @@ close_merge(Merge *merge)
 		es_scan_end(merge->branches[i].scan);
 }
 
-static bool
-begins_with(text *name, text *prefix)
-{
-	return VARSIZE_ANY_EXHDR(name) >= VARSIZE_ANY_EXHDR(prefix) &&
-		   memcmp(VARDATA_ANY(name), VARDATA_ANY(prefix), VARSIZE_ANY_EXHDR(prefix)) == 0;
-}
-
-/* Is the name one of n sorted ones?  n = -1 is no filter. */
-static bool
-is_one_of(text *name, text **names, int n)
-{
-	int low = 0;
-	int high = n;
-
-	while (low < high)
-	{
-		int middle = low + (high - low) / 2;
-		int order = es_compare_texts(name, names[middle]);
-
-		if (order == 0)
-			return true;
-		if (order < 0)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return n < 0;
-}
-
-static bool
-is_wanted(TupleTableSlot *slot, const Filter *filter)
-{
-	TimestampTz at = es_scan_int8(slot, ES_EVENTS_RECORDED_AT);
-
-	return at >= filter->since && at <= filter->until &&
-		   (filter->tenant == NULL ||
-			es_same_text(es_scan_text(slot, ES_EVENTS_TENANT), filter->tenant)) &&
-		   (filter->prefix == NULL ||
-			begins_with(es_scan_text(slot, ES_EVENTS_STREAM), filter->prefix)) &&
-		   (filter->ncategories < 0 || is_one_of(es_scan_text(slot, ES_EVENTS_CATEGORY),
-												 filter->categories, filter->ncategories)) &&
-		   (filter->ntypes < 0 ||
-			is_one_of(es_scan_text(slot, ES_EVENTS_TYPE), filter->types, filter->ntypes)) &&
-		   is_published(slot);
-}
-
 /* Arguments 2..6 and 9. */
-static Filter
+static EsFilter
 read_filter(FunctionCallInfo fcinfo)
 {
-	Filter filter;
+	EsFilter filter;
 
 	filter.categories = es_arg_texts(fcinfo, 2, "categories", &filter.ncategories);
 	filter.types = es_arg_texts(fcinfo, 3, "types", &filter.ntypes);
@@ -235,18 +168,22 @@ es_read(PG_FUNCTION_ARGS)
 {
 	int64         after = es_arg_int8(fcinfo, 0, 0);
 	int64         left = es_arg_max_count(fcinfo, 1);
-	Filter        filter = read_filter(fcinfo);
+	EsFilter      filter = read_filter(fcinfo);
 	int64         before = es_arg_int8(fcinfo, 7, PG_INT64_MAX);
 	ScanDirection direction = es_arg_bool(fcinfo, 8) ? BackwardScanDirection : ForwardScanDirection;
 	const EsStore *store;
 	Relation       events = es_load_open(&store);
 	EsRows         rows = es_rows_begin(fcinfo);
-	Merge          merge = open_merge(events, store, &filter, after, before, direction);
+	int64          horizon = es_tick_horizon(GetActiveSnapshot());
+	Merge          merge;
 	Branch        *branch;
+
+	es_epoch_check_cursor(store, after, false);
+	merge = open_merge(events, store, &filter, after, Min(before, horizon + 1), direction);
 
 	while (left > 0 && (branch = next_branch(&merge)) != NULL)
 	{
-		if (is_wanted(branch->slot, &filter))
+		if (es_filter_wants(&filter, branch->slot))
 		{
 			es_rows_put_log(&rows, branch->slot);
 			left--;
@@ -259,36 +196,14 @@ es_read(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* The newest position that the caller sees, of all events or of published ones. */
-static int64
-newest_position(bool published)
-{
-	const EsStore *store;
-	Relation       events = es_load_open(&store);
-	Branch         branch;
-	int64          position = 0;
-
-	open_branch(&branch, events, store->events_position, NULL, 0, PG_INT64_MAX);
-	do
-		advance(&branch, BackwardScanDirection);
-	while (branch.slot != NULL && published && !is_published(branch.slot));
-	if (branch.slot != NULL)
-		position = branch.position;
-	es_scan_end(branch.scan);
-	table_close(events, NoLock);
-	return position;
-}
-
 /* es_head() returns the position of the newest event that the caller sees. */
 Datum
 es_head(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT64(newest_position(false));
-}
+	const EsStore *store;
+	Relation       events = es_load_open(&store);
+	int64          head = es_log_head(events, store, GetActiveSnapshot());
 
-/* es_horizon() returns the position up to which events are published. */
-Datum
-es_horizon(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_INT64(newest_position(true));
+	table_close(events, NoLock);
+	PG_RETURN_INT64(head);
 }

@@ -104,7 +104,78 @@
 	"COMMENT ON TABLE es.store IS 'The store itself: one row.';" \
 	"COMMENT ON COLUMN es.store.version IS 'The version of the store''s tables.';" \
 	"COMMENT ON COLUMN es.store.created_at IS 'When the store was made.';" \
-	"INSERT INTO es.store VALUES (1, pg_catalog.now())"
+	"INSERT INTO es.store VALUES (2, pg_catalog.now())"
+
+#define ES_TICKS_DDL \
+	"CREATE TABLE es.ticks (" \
+	" position pg_catalog.int8 NOT NULL," \
+	" last_position pg_catalog.int8 NOT NULL," \
+	" recorded_at pg_catalog.timestamptz NOT NULL," \
+	" life pg_catalog.int8 NOT NULL," \
+	" notified pg_catalog.int8 NOT NULL," \
+	" pruned pg_catalog.int8 NOT NULL," \
+	" holders pg_catalog.int8[]" \
+	") USING heap;" \
+	"REVOKE ALL ON es.ticks FROM PUBLIC;" \
+	"COMMENT ON TABLE es.ticks IS" \
+	" 'Moves of the horizon; the highest position is the horizon. Written by the publisher.';" \
+	"COMMENT ON COLUMN es.ticks.position IS" \
+	" 'The horizon: every event at or below it is committed and durable, or never will exist.';" \
+	"COMMENT ON COLUMN es.ticks.last_position IS" \
+	" 'The last position that had been given when the tick was taken.';" \
+	"COMMENT ON COLUMN es.ticks.recorded_at IS 'When the tick was taken; never goes back.';" \
+	"COMMENT ON COLUMN es.ticks.life IS" \
+	" 'Which life of the server the holders belong to: another one after each restart.';" \
+	"COMMENT ON COLUMN es.ticks.notified IS 'Up to which position listeners had been told.';" \
+	"COMMENT ON COLUMN es.ticks.pruned IS" \
+	" 'Up to which position old ticks had been thinned out to one a minute.';" \
+	"COMMENT ON COLUMN es.ticks.holders IS" \
+	" 'Transactions that were appending: {backend, transaction, floor} each.'"
+
+#define ES_EPOCHS_DDL \
+	"CREATE TABLE es.epochs (" \
+	" epoch pg_catalog.int4 NOT NULL," \
+	" last_position pg_catalog.int8 NOT NULL," \
+	" first_position pg_catalog.int8 NOT NULL," \
+	" timeline pg_catalog.int8 NOT NULL," \
+	" system_identifier pg_catalog.int8 NOT NULL," \
+	" database pg_catalog.int8 NOT NULL," \
+	" opened_at pg_catalog.timestamptz NOT NULL" \
+	") USING heap;" \
+	"REVOKE ALL ON es.epochs FROM PUBLIC;" \
+	"COMMENT ON TABLE es.epochs IS" \
+	" 'Stretches of history without a lost tail; a promotion or a restore opens a new one.';" \
+	"COMMENT ON COLUMN es.epochs.epoch IS 'Its number: 1, 2, 3 ...';" \
+	"COMMENT ON COLUMN es.epochs.last_position IS" \
+	" 'The last position of the epochs before: what is above it and below first_position is lost.';" \
+	"COMMENT ON COLUMN es.epochs.first_position IS 'The first position that this epoch gives.';" \
+	"COMMENT ON COLUMN es.epochs.timeline IS 'The timeline of the server''s WAL.';" \
+	"COMMENT ON COLUMN es.epochs.system_identifier IS 'The database cluster.';" \
+	"COMMENT ON COLUMN es.epochs.database IS 'The OID of the database.';" \
+	"COMMENT ON COLUMN es.epochs.opened_at IS 'When it was opened.'"
+
+#define ES_CHANNELS_DDL \
+	"CREATE TABLE es.channels (" \
+	" name pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL," \
+	" options pg_catalog.jsonb NOT NULL," \
+	" position pg_catalog.int8 NOT NULL," \
+	" created_by pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL," \
+	" created_at pg_catalog.timestamptz NOT NULL" \
+	") USING heap;" \
+	"REVOKE ALL ON es.channels FROM PUBLIC;" \
+	"COMMENT ON TABLE es.channels IS" \
+	" 'Channels that events are announced on besides es_events. Made by es_create_channel.';" \
+	"COMMENT ON COLUMN es.channels.name IS 'What listeners LISTEN to.';" \
+	"COMMENT ON COLUMN es.channels.options IS 'Its kind and its filter.';" \
+	"COMMENT ON COLUMN es.channels.position IS" \
+	" 'Where it begins: the horizon when it was created.';" \
+	"COMMENT ON COLUMN es.channels.created_by IS 'The role that has made it.';" \
+	"COMMENT ON COLUMN es.channels.created_at IS 'When it was made.'"
+
+#define ES_PRIVATE_VIEW(name, comment) \
+	"CREATE VIEW es_private." name " AS SELECT 1 AS one;" \
+	"REVOKE ALL ON es_private." name " FROM PUBLIC;" \
+	"COMMENT ON VIEW es_private." name " IS '" comment "'"
 
 #define ES_CONSTRAINT(table, name, definition, comment) \
 	"ALTER TABLE es." table " ADD CONSTRAINT " name " " definition ";" \
@@ -150,11 +221,18 @@ const EsObject es_schema_objects[] = {
 	{"es", "snapshots_pkey", RELKIND_INDEX,
 	 ES_CONSTRAINT("snapshots", "snapshots_pkey", "PRIMARY KEY (tenant, stream, schema_version)",
 				   "One snapshot for each stream and schema_version.")},
+	{"es", "ticks", RELKIND_RELATION, ES_TICKS_DDL},
+	{"es", "ticks_position_idx", RELKIND_INDEX,
+	 ES_INDEX("CREATE INDEX", "ticks_position_idx", "ticks (position)", "Finds the horizon.")},
+	{"es", "epochs", RELKIND_RELATION, ES_EPOCHS_DDL},
+	{"es", "channels", RELKIND_RELATION, ES_CHANNELS_DDL},
+	{"es", "channels_pkey", RELKIND_INDEX,
+	 ES_CONSTRAINT("channels", "channels_pkey", "PRIMARY KEY (name)", "A name comes once.")},
 	{"es_private", ES_ALL_STREAMS, RELKIND_VIEW,
-	 "CREATE VIEW es_private.all_streams AS SELECT 1 AS one;"
-	 "REVOKE ALL ON es_private.all_streams FROM PUBLIC;"
-	 "COMMENT ON VIEW es_private.all_streams IS"
-	 " 'Never read: its lock is the lock on all streams at once.'"},
+	 ES_PRIVATE_VIEW("all_streams", "Never read: its lock is the lock on all streams at once.")},
+	{"es_private", ES_APPENDING, RELKIND_VIEW,
+	 ES_PRIVATE_VIEW("appending",
+					 "Never read: who holds its lock has appended and has not yet committed.")},
 };
 
 /* clang-format on */
@@ -164,4 +242,9 @@ const int es_schema_nobjects = lengthof(es_schema_objects);
 /* What brings tables of version n to version n + 1; 0 is before the first release. */
 const char *const es_schema_migrations[ES_STORE_VERSION] = {
 	"SELECT 1",
+	/*
+	 * Version 2 publishes.  Its relations are made as all that is missing is; but
+	 * who appends with the code of version 1 holds no marker: let them end.
+	 */
+	"LOCK TABLE es.events IN SHARE ROW EXCLUSIVE MODE",
 };

@@ -76,6 +76,31 @@ static const Column snapshots_columns[ES_SNAPSHOTS_NATTS] = {
 	{"state", JSONBOID, false},        {"payload", BYTEAOID, false},
 };
 
+static const Column ticks_columns[ES_TICKS_NATTS] = {
+	{"position", INT8OID, true},           {"last_position", INT8OID, true},
+	{"recorded_at", TIMESTAMPTZOID, true}, {"life", INT8OID, true},
+	{"notified", INT8OID, true},           {"pruned", INT8OID, true},
+	{"holders", INT8ARRAYOID, false},
+};
+
+static const Column epochs_columns[ES_EPOCHS_NATTS] = {
+	{"epoch", INT4OID, true},
+	{"last_position", INT8OID, true},
+	{"first_position", INT8OID, true},
+	{"timeline", INT8OID, true},
+	{"system_identifier", INT8OID, true},
+	{"database", INT8OID, true},
+	{"opened_at", TIMESTAMPTZOID, true},
+};
+
+static const Column channels_columns[ES_CHANNELS_NATTS] = {
+	{"name", TEXTOID, true},
+	{"options", JSONBOID, true},
+	{"position", INT8OID, true},
+	{"created_by", TEXTOID, true},
+	{"created_at", TIMESTAMPTZOID, true},
+};
+
 static const Column store_columns[] = {{"version", INT4OID, true},
 									   {"created_at", TIMESTAMPTZOID, true}};
 
@@ -106,6 +131,9 @@ static const EsStoreIndex snapshots_index = {"snapshots_pkey",
 											 {ES_SNAPSHOTS_TENANT, ES_SNAPSHOTS_STREAM,
 											  ES_SNAPSHOTS_SCHEMA_VERSION}};
 
+static const EsStoreIndex ticks_index = {
+	"ticks_position_idx", offsetof(EsStore, ticks_position), false, 1, {ES_TICKS_POSITION}};
+
 static EsStore found;
 static bool    found_valid = false;
 static uint64  generation = 0; /* counts invalidations */
@@ -122,7 +150,9 @@ relation_changed(Datum arg, Oid relid)
 {
 	/* while it is looked for, any relation may be one of ours */
 	if (!found_valid || !OidIsValid(relid) || relid == found.events || relid == found.sequence ||
-		relid == found.snapshots || relid == found.all_streams || relid == found.store)
+		relid == found.snapshots || relid == found.ticks || relid == found.epochs ||
+		relid == found.channels || relid == found.all_streams || relid == found.appending ||
+		relid == found.store)
 		forget_store();
 }
 
@@ -440,6 +470,46 @@ find_snapshots(EsStore *s)
 	table_close(rel, AccessShareLock);
 }
 
+/*
+ * Ticks are written into their one index directly, without what hangs on the
+ * table: nobody's code runs in a publisher (O6).
+ */
+static void
+find_ticks(EsStore *s)
+{
+	Relation rel = table_open(s->ticks, AccessShareLock);
+	List    *list = RelationGetIndexList(rel);
+
+	check_table(rel, ticks_columns, ES_TICKS_NATTS);
+	need_index(s, rel, &ticks_index);
+	if (list_length(list) > 1)
+		not_ours(s->ticks, "has an index that the event store did not make");
+	list_free(list);
+	table_close(rel, AccessShareLock);
+}
+
+static void
+find_table(Oid relid, const Column *columns, int n)
+{
+	Relation rel = table_open(relid, AccessShareLock);
+
+	check_table(rel, columns, n);
+	table_close(rel, AccessShareLock);
+}
+
+static Oid
+owner_of(Oid relid)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid       owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
 static void
 find_store(EsStore *s)
 {
@@ -449,9 +519,17 @@ find_store(EsStore *s)
 	s->events = find_relation(ES_SCHEMA, "events", RELKIND_RELATION);
 	s->snapshots = find_relation(ES_SCHEMA, "snapshots", RELKIND_RELATION);
 	s->sequence = find_relation(ES_SCHEMA, "events_position_seq", RELKIND_SEQUENCE);
+	s->ticks = find_relation(ES_SCHEMA, "ticks", RELKIND_RELATION);
+	s->epochs = find_relation(ES_SCHEMA, "epochs", RELKIND_RELATION);
+	s->channels = find_relation(ES_SCHEMA, "channels", RELKIND_RELATION);
 	s->all_streams = find_relation(ES_PRIVATE_SCHEMA, ES_ALL_STREAMS, RELKIND_VIEW);
+	s->appending = find_relation(ES_PRIVATE_SCHEMA, ES_APPENDING, RELKIND_VIEW);
+	s->owner = owner_of(s->events);
 	find_events(s);
 	find_snapshots(s);
+	find_ticks(s);
+	find_table(s->epochs, epochs_columns, ES_EPOCHS_NATTS);
+	find_table(s->channels, channels_columns, ES_CHANNELS_NATTS);
 }
 
 /*
@@ -480,6 +558,22 @@ es_store(void)
 		found_valid = before == generation;
 	}
 	return &found;
+}
+
+/* Changes whenever something about the store may have changed. */
+uint64
+es_store_generation(void)
+{
+	return generation;
+}
+
+/* Is there anything in this database that is, or may become, a store? */
+bool
+es_store_exists(void)
+{
+	Oid nspid = get_namespace_oid(ES_SCHEMA, true);
+
+	return OidIsValid(nspid) && OidIsValid(get_relname_relid("store", nspid));
 }
 
 /*
@@ -517,6 +611,13 @@ Relation
 es_store_open_snapshots(LOCKMODE mode, const EsStore **store)
 {
 	return open_checked(offsetof(EsStore, snapshots), mode, store);
+}
+
+/* The same for es.ticks. */
+Relation
+es_store_open_ticks(LOCKMODE mode, const EsStore **store)
+{
+	return open_checked(offsetof(EsStore, ticks), mode, store);
 }
 
 /*

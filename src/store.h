@@ -11,8 +11,9 @@
 
 #define ES_SCHEMA          "es"
 #define ES_PRIVATE_SCHEMA  "es_private"
-#define ES_STORE_VERSION   1 /* of the tables; es_init() migrates older ones */
+#define ES_STORE_VERSION   2 /* of the tables; es_init() migrates older ones */
 #define ES_ALL_STREAMS     "all_streams"
+#define ES_APPENDING       "appending"
 #define ES_GUARD_FUNCTION  "pg_eventstore_guard"
 #define ES_GUARD_ROW       "es_guard_row"
 #define ES_GUARD_STATEMENT "es_guard_statement"
@@ -48,6 +49,43 @@ enum
 	ES_SNAPSHOTS_NATTS = ES_SNAPSHOTS_PAYLOAD
 };
 
+/* Columns of es.ticks. */
+enum
+{
+	ES_TICKS_POSITION = 1,
+	ES_TICKS_LAST_POSITION,
+	ES_TICKS_RECORDED_AT,
+	ES_TICKS_LIFE,
+	ES_TICKS_NOTIFIED,
+	ES_TICKS_PRUNED,
+	ES_TICKS_HOLDERS,
+	ES_TICKS_NATTS = ES_TICKS_HOLDERS
+};
+
+/* Columns of es.epochs. */
+enum
+{
+	ES_EPOCHS_EPOCH = 1,
+	ES_EPOCHS_LAST_POSITION,
+	ES_EPOCHS_FIRST_POSITION,
+	ES_EPOCHS_TIMELINE,
+	ES_EPOCHS_SYSTEM,
+	ES_EPOCHS_DATABASE,
+	ES_EPOCHS_OPENED_AT,
+	ES_EPOCHS_NATTS = ES_EPOCHS_OPENED_AT
+};
+
+/* Columns of es.channels. */
+enum
+{
+	ES_CHANNELS_NAME = 1,
+	ES_CHANNELS_OPTIONS,
+	ES_CHANNELS_POSITION,
+	ES_CHANNELS_CREATED_BY,
+	ES_CHANNELS_CREATED_AT,
+	ES_CHANNELS_NATTS = ES_CHANNELS_CREATED_AT
+};
+
 typedef struct EsStore
 {
 	Oid  events;
@@ -59,8 +97,14 @@ typedef struct EsStore
 	Oid  sequence;
 	Oid  snapshots;
 	Oid  snapshots_key;
+	Oid  ticks;
+	Oid  ticks_position;
+	Oid  epochs;
+	Oid  channels;
 	Oid  all_streams;
+	Oid  appending;
 	Oid  store;
+	Oid  owner;
 	bool plain_before; /* es.events has no BEFORE INSERT triggers but ours */
 	bool plain_checks; /* es.events has no CHECK constraints but ours */
 } EsStore;
@@ -83,8 +127,11 @@ typedef struct EsStoreIndex
 } EsStoreIndex;
 
 extern const EsStore *es_store(void);
+extern uint64         es_store_generation(void);
+extern bool           es_store_exists(void);
 extern Relation       es_store_open_events(LOCKMODE mode, const EsStore **store);
 extern Relation       es_store_open_snapshots(LOCKMODE mode, const EsStore **store);
+extern Relation       es_store_open_ticks(LOCKMODE mode, const EsStore **store);
 extern int            es_store_version(Oid store);
 extern bool           es_store_has_guards(Relation events, char **missing);
 extern EsIndexState   es_store_index_state(Relation events, const char *name);

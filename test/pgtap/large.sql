@@ -1,5 +1,5 @@
 -- Large appends: 100,000 events in a call, 100,000 streams in a transaction.
-SELECT plan(12);
+SELECT plan(13);
 
 CREATE FUNCTION locks() RETURNS bigint LANGUAGE sql VOLATILE AS
 	$$SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory'$$;
@@ -32,6 +32,7 @@ SELECT is(locks(), 0::bigint, 'no lock is left behind');
 SELECT is((SELECT count(*) FROM es_append_json((SELECT jsonb_agg(jsonb_build_object('stream', 'json-' || n, 'expected', 0, 'events',
 	jsonb_build_array(jsonb_build_object('type', 'T', 'data', n), jsonb_build_object('type', 'U', 'data', n)))) FROM generate_series(1, 10000) AS n))
 	WHERE first_version = 1 AND last_version = 2), 10000::bigint, 'es_append_json appends to 10,000 streams in one call');
+SELECT is(es_publish() >= es_head(), true, 'one tick publishes them all');
 SELECT is((SELECT sum(data::int) FROM es_read(types => '{U}', max_count => NULL)), 50005000::bigint, 'each event to its own');
 
 SELECT * FROM finish();

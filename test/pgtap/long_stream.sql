@@ -8,6 +8,7 @@ CREATE FUNCTION peak_kilobytes() RETURNS bigint LANGUAGE sql VOLATILE AS
 SELECT max(last_version) FROM generate_series(0, 900000, 100000) AS first, LATERAL es_append_batch('long-1', first,
 	(SELECT array_agg(text 'T') FROM generate_series(1, 100000)), (SELECT array_agg(jsonb_build_object('n', first + n)) FROM generate_series(1, 100000) AS n));
 
+SELECT es_publish();
 -- A new backend, which has loaded a little.
 \c
 SELECT plan(8);

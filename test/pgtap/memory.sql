@@ -1,6 +1,6 @@
 -- Each function is called 100,000 times in one session, in one statement: the
 -- backend's memory does not grow with the calls.
-SELECT plan(25);
+SELECT plan(30);
 
 CREATE FUNCTION used() RETURNS bigint LANGUAGE sql VOLATILE AS 'SELECT sum(total_bytes) FROM pg_backend_memory_contexts';
 -- What n = 10,001 ... 100,000 of an expression over n have left in memory.
@@ -36,10 +36,15 @@ SELECT stays_flat($$es_position('mem-' || n % 1000, 1)$$, 'es_position');
 SELECT stays_flat($$(SELECT count(e) FROM es_event(lpad((n % 1000)::text, 32, '0')::uuid) AS e)$$, 'es_event');
 SELECT stays_flat($$es_event_exists(lpad((n % 2000)::text, 32, '0')::uuid)$$, 'es_event_exists');
 SELECT stays_flat($$es_category('mem-' || n) || es_key('mem-' || n)$$, 'es_category and es_key');
+SELECT es_publish();
+SELECT stays_flat('es_publish() + n', 'es_publish with nothing new');
 SELECT stays_flat($$(SELECT count(r) FROM es_read(n, 1, '{mem,other}', '{T}') AS r)$$, 'es_read');
 SELECT stays_flat($$(SELECT count(s) FROM es_streams('{mem}', 'mem-' || n % 1000, 1, '*') AS s)$$, 'es_streams');
 SELECT stays_flat('es_head() + n', 'es_head');
 SELECT stays_flat('es_horizon() + n', 'es_horizon');
+SELECT stays_flat('es_wait(1) + n', 'es_wait');
+SELECT stays_flat($$es_wait(es_head() + 1, '0') + n$$, 'es_wait with its time over');
+SELECT stays_flat($$(SELECT count(*) FROM es.log WHERE position = n)$$, 'es.log');
 SELECT stays_flat($$es_drop_snapshots('none', n)$$, 'es_drop_snapshots');
 SELECT count(es_snapshot('mem-' || n, 1, '{"a": 1}')) FROM generate_series(1, 900) AS n;
 SELECT stays_flat($$(SELECT count(s) FROM es_load_snapshot('mem-' || n % 1000) AS s)$$, 'es_load_snapshot');
@@ -78,6 +83,11 @@ CALL in_transactions(:'call', 2000);
 SELECT used() AS before \gset
 CALL in_transactions(:'call', 100000);
 SELECT cmp_ok(used() - :before, '<', 256 * 1024::bigint, 'es_append in 100,000 transactions: memory stays flat');
+\set call 'SELECT CASE $1 % 2 WHEN 0 THEN es_append(''tx-'' || $1 % 1000, -1, ''T'', ''{}'') ELSE es_publish() END'
+CALL in_transactions(:'call', 2000);
+SELECT used() AS before \gset
+CALL in_transactions(:'call', 100000);
+SELECT cmp_ok(used() - :before, '<', 256 * 1024::bigint, 'es_publish in 50,000 transactions, each with news: memory stays flat');
 \set call 'SELECT es_snapshot(''mem-'' || 1 + $1 % 1000, 1, to_jsonb($1))'
 CALL in_transactions(:'call', 2000);
 SELECT used() AS before \gset

@@ -69,7 +69,8 @@ SELECT is((SELECT account_state(type, data ORDER BY version)->>'balance'
 	FROM es_load('acc_001', until => (SELECT recorded_at FROM es_load('acc_001', 4, 4)))), '1400', 'when the first four were recorded, 1,400');
 SELECT is((SELECT account_state(type, data ORDER BY version) FROM es_load('acc_001', until => '2000-01-01')), NULL, 'in the year 2000 there was no account');
 
--- By type, the newest first.
+-- By type, the newest first; the log shows what is published.
+SELECT es_publish();
 SELECT is((SELECT count(*) FROM es_read(types => '{money_deposited}')), 10::bigint, 'there were ten deposits');
 SELECT is((SELECT count(*) FROM es_read(types => '{money_withdrawn}')), 2::bigint, 'and two withdrawals');
 SELECT is((SELECT sum((data->>'amount')::numeric) FROM es_read(types => '{money_deposited}')), 680::numeric, 'of 680 together');

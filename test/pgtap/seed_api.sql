@@ -1,5 +1,5 @@
 -- What other event stores call by other names: the calls here that answer them.
-SELECT plan(31);
+SELECT plan(33);
 
 -- ExpectedVersion.ANY, NO_STREAM, STREAM_EXISTS, and a number.
 SELECT throws_ok($$SELECT es_append('order-1', -2, 'OrderShipped', '{}')$$, 'SE001', NULL, 'STREAM_EXISTS is -2: it refuses a new stream');
@@ -39,9 +39,13 @@ SELECT is((SELECT max(version) FROM es_load('order-1')), es_stream_version('orde
 SELECT is((SELECT type FROM es_load('order-1', backwards => true, max_count => 1)), 'OrderSeen', 'latest_event is the first one backwards');
 SELECT is_empty($$SELECT * FROM es_load('order-404')$$, 'an empty stream has no events, and is no error');
 
+-- The log shows what is published.
+SELECT is((SELECT count(*) FROM es_read()), 0::bigint, 'what is committed is not yet in the log that all read');
+SELECT is(es_publish() >= es_head(), true, 'es_publish() publishes it');
 -- get_events_by_type of an aggregate type: a category; with a tenant, from a time.
 SELECT is((SELECT count(*) FROM es_read(categories => '{order}')), 9::bigint, 'all events of an aggregate type are those of a category');
 SELECT is(es_append('order-1', 0, 'OrderCreated', '{}', tenant => 'blue'), 1::bigint, 'a tenant has his own');
+SELECT es_publish();
 SELECT is((SELECT count(*) FROM es_read(categories => '{order}', tenant => 'blue')), 1::bigint, 'and reads no other');
 SELECT is((SELECT count(*) FROM es_read(categories => '{order}', since => now() - interval '7 days')), 9::bigint, 'of the last seven days');
 SELECT is((SELECT count(*) FROM es_read(categories => '{order}', since => now() + interval '1 hour')), 0::bigint, 'of the future there are none');
@@ -52,6 +56,7 @@ SELECT is(es_append('order-3', 0, 'OrderCreated', '{}', id => '01902bd4-0000-700
 SELECT is(es_event_exists('01902bd4-0000-7000-8000-000000000001'), true, 'and yes after it');
 SELECT is(es_append('order-3', 0, 'OrderCreated', '{}', id => '01902bd4-0000-7000-8000-000000000001'), 1::bigint, 'though nobody has to ask: a duplicate is skipped');
 
+SELECT es_publish();
 -- read_all in pages of two, streams of one aggregate, replay of everything.
 CREATE FUNCTION read_all(page bigint) RETURNS TABLE (pages bigint, events bigint, ordered boolean) LANGUAGE plpgsql AS $$
 DECLARE

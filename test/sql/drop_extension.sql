@@ -8,22 +8,27 @@ SELECT es_init();
 SELECT es_append('order-1', 0, 'Placed', '{"n": 1}', NULL, '01902bd4-0000-7000-8000-000000000001');
 SELECT es_append('order-1', 1, 'Paid', '{"n": 2}');
 SELECT es_snapshot('order-1', 2, '{"n": 3}');
+SELECT es_publish();
 SELECT es_head() AS head \gset
 
 -- Without CASCADE it is refused: the guards stand.
 DROP EXTENSION pg_eventstore;
 \echo :SQLSTATE
--- CASCADE takes the guards and leaves the rows.
+-- CASCADE takes the guards and the view es.log, and leaves the rows.
 DROP EXTENSION pg_eventstore CASCADE;
 SELECT count(*) FROM es.events;
 SELECT count(*) FROM es.snapshots;
-SELECT count(*) FROM pg_trigger WHERE tgrelid = 'es.events'::regclass AND NOT tgisinternal;
+SELECT max(position) = :head AS published FROM es.ticks;
+SELECT count(*) FROM es.epochs;
+SELECT count(*) FROM pg_trigger WHERE tgrelid IN ('es.events'::regclass, 'es.ticks'::regclass, 'es.epochs'::regclass) AND NOT tgisinternal;
 -- Made again: not ready before es_init, which adopts.
 CREATE EXTENSION pg_eventstore;
 SELECT es_head();
 \echo :SQLSTATE
 SELECT es_init();
 SELECT es_init();
+-- What was published is, and nothing more.
+SELECT es_horizon() = :head AS horizon, (SELECT count(*) FROM es_read()) AS read, (SELECT count(*) FROM es.log) AS log;
 -- The guards refuse, a retry with an old id is recognised, the next position is higher.
 DELETE FROM es.events;
 \echo :SQLSTATE

@@ -36,10 +36,10 @@ SELECT es_init();
 SELECT es_init();
 SELECT version FROM es.store;
 -- The tables are no members of the extension.
-SELECT count(*) FROM pg_depend
+SELECT count(*) FROM pg_depend JOIN pg_class AS c ON c.oid = objid
 WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
-  AND classid = 'pg_class'::regclass;
-INSERT INTO es.store VALUES (1, now());
+  AND classid = 'pg_class'::regclass AND relnamespace IN ('es'::regnamespace, 'es_private'::regnamespace);
+INSERT INTO es.store VALUES (2, now());
 \echo :SQLSTATE
 
 -- Adoption mends what is missing, and says so.
@@ -117,10 +117,30 @@ DROP VIEW es_private.all_streams;
 SELECT es_head();
 \echo :SQLSTATE
 SELECT es_init();
+DROP VIEW es_private.appending;
+SELECT es_head();
+\echo :SQLSTATE
+SELECT es_init();
 DROP TABLE es.snapshots;
 SELECT es_head();
 \echo :SQLSTATE
 SELECT es_init();
+DROP INDEX es.ticks_position_idx;
+SELECT es_head();
+\echo :SQLSTATE
+SELECT es_init();
+DROP TABLE es.ticks, es.epochs, es.channels;
+SELECT es_head();
+\echo :SQLSTATE
+SELECT es_init();
+-- The guards of the ticks and the epochs, and the view, come back too.
+DROP TRIGGER es_guard_row ON es.ticks;
+DROP TRIGGER es_guard_statement ON es.epochs;
+DROP VIEW es.log;
+SELECT es_init();
+SELECT tgrelid::regclass AS "table", count(*) FROM pg_trigger WHERE tgrelid::regclass::text LIKE 'es.%' AND NOT tgisinternal
+GROUP BY tgrelid ORDER BY tgrelid::regclass::text COLLATE "C";
+SELECT count(*) FROM es.log;
 
 -- Columns are those of an event store, or it is none.
 ALTER TABLE es.events ADD COLUMN mine text;
@@ -188,14 +208,14 @@ SELECT es_append('order-1', -1, 'Paid', '{}');
 \echo :SQLSTATE
 SELECT es_init();
 \echo :SQLSTATE
-UPDATE es.store SET version = 1;
+UPDATE es.store SET version = 2;
 \c
 SELECT es_append('order-1', -1, 'Paid', '{}');
 DELETE FROM es.store;
 \c
 SELECT es_append('order-1', -1, 'Paid', '{}');
 \echo :SQLSTATE
-INSERT INTO es.store VALUES (1, now());
+INSERT INTO es.store VALUES (2, now());
 SELECT es_append('order-1', -1, 'Paid', '{}');
 
 -- Who may create or adopt.
@@ -329,9 +349,11 @@ SET ROLE es_test_init_plain;
 GRANT USAGE ON SCHEMA es_private TO es_test_init_owner;
 RESET ROLE;
 GRANT SELECT (one) ON es_private.all_streams TO es_test_init_plain;
+GRANT ALL ON es_private.appending TO es_test_init_plain;
 SELECT es_init();
 SELECT has_schema_privilege('es_test_init_plain', 'es_private', 'USAGE') AS schema,
-	has_any_column_privilege('es_test_init_plain', 'es_private.all_streams', 'SELECT') AS view;
+	has_any_column_privilege('es_test_init_plain', 'es_private.all_streams', 'SELECT') AS view,
+	has_table_privilege('es_test_init_plain', 'es_private.appending', 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE') AS marker;
 
 -- O6: what hangs on the store's tables runs as their owner, whoever calls es_init().
 CREATE TABLE seen (who name);
@@ -350,7 +372,7 @@ BEGIN
 	GRANT EXECUTE ON FUNCTION pg_eventstore_guard() TO es_test_init_owner;
 	ALTER SCHEMA es OWNER TO es_test_init_owner;
 	ALTER SCHEMA es_private OWNER TO es_test_init_owner;
-	FOREACH t IN ARRAY '{es.store,es.events,es.snapshots,es_private.all_streams}'::regclass[] LOOP
+	FOREACH t IN ARRAY '{es.store,es.events,es.snapshots,es.ticks,es.epochs,es.channels,es.log,es_private.all_streams,es_private.appending}'::regclass[] LOOP
 		EXECUTE format('ALTER TABLE %s OWNER TO es_test_init_owner', t);
 	END LOOP;
 END $$;

@@ -136,6 +136,7 @@ SELECT (es_load('order-1', 1, 2)).version, (es_load('order-1', 4, 6)).version;
 SELECT count(set_config(name, 'on', false)) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
 SELECT array_agg(version) FROM es_load('order-1', 3, 5);
 SELECT es_stream_version('order-1');
+SELECT es_publish() = es_head() AS published;
 SELECT count(*) FROM es_read() AS r JOIN LATERAL es_load(r.stream, r.version, r.version) AS l USING (version);
 BEGIN;
 SELECT es_append('order-1', 10, 'Mine', '{}');

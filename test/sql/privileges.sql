@@ -43,6 +43,10 @@ SELECT es_head();
 \echo :SQLSTATE
 SELECT es_horizon();
 \echo :SQLSTATE
+SELECT es_publish();
+\echo :SQLSTATE
+SELECT es_wait(1);
+\echo :SQLSTATE
 SELECT es_snapshot('order-1', 1, '{}');
 \echo :SQLSTATE
 SELECT * FROM es_load_snapshot('order-1');
@@ -59,14 +63,27 @@ SELECT * FROM es.events;
 \echo :SQLSTATE
 SELECT * FROM es.store;
 \echo :SQLSTATE
+SELECT * FROM es.ticks;
+\echo :SQLSTATE
+SELECT * FROM es.epochs;
+\echo :SQLSTATE
+SELECT * FROM es.channels;
+\echo :SQLSTATE
+SELECT * FROM es.log;
+\echo :SQLSTATE
 SELECT * FROM es_private.all_streams;
 \echo :SQLSTATE
+BEGIN;
+LOCK TABLE es_private.appending IN ACCESS SHARE MODE;
+\echo :SQLSTATE
+ROLLBACK;
 SELECT es_category('order-1'), es_key('order-1');
 
--- SELECT on es.events is the right to read, INSERT the right to append.
+-- SELECT on es.events is the right to read, and to have published what is there; INSERT the right to append.
 SET ROLE es_test_priv_reader;
+SELECT es_publish();
 SELECT version FROM es_load('order-1');
-SELECT es_stream_version('order-1'), es_position('order-1'), es_event_exists('01902bd4-0000-7000-8000-000000000001'), es_head(), es_horizon();
+SELECT es_stream_version('order-1'), es_position('order-1'), es_event_exists('01902bd4-0000-7000-8000-000000000001'), es_head(), es_horizon(), es_wait(1);
 SELECT count(*) FROM es_read();
 SELECT count(*) FROM es_streams();
 SELECT es_append('order-1', -1, 'Paid', '{}');
@@ -114,6 +131,22 @@ SELECT place_order('order-3');
 SELECT es_append('order-3', -1, 'Placed', '{}');
 \echo :SQLSTATE
 RESET ROLE;
+-- Who may append may not read, nor publish what others may read.
+SET ROLE es_test_priv_writer;
+SELECT es_publish();
+\echo :SQLSTATE
+SELECT es_wait(1);
+\echo :SQLSTATE
+RESET ROLE;
+-- es.log asks for the caller's rights, on es.events too.
+GRANT USAGE ON SCHEMA es TO es_test_priv_none, es_test_priv_reader;
+GRANT SELECT ON es.log TO es_test_priv_none, es_test_priv_reader;
+SET ROLE es_test_priv_none;
+SELECT count(*) FROM es.log;
+\echo :SQLSTATE
+SET ROLE es_test_priv_reader;
+SELECT count(*) FROM es.log;
+RESET ROLE;
 -- Column privileges are not table privileges.
 GRANT SELECT (position, stream) ON es.events TO es_test_priv_none;
 SET ROLE es_test_priv_none;
@@ -128,6 +161,8 @@ SET ROLE es_test_priv_reader;
 SELECT count(*) FROM es_load('order-1');
 \echo :SQLSTATE
 SELECT count(*) FROM es_read();
+\echo :SQLSTATE
+SELECT es_publish();
 \echo :SQLSTATE
 SET ROLE es_test_priv_writer;
 SELECT es_append('order-1', -1, 'T', '{}');

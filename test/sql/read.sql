@@ -16,6 +16,11 @@ SELECT count(es_append(s, -1, t, to_jsonb(n))) FROM (VALUES
 SELECT es_append('order-1', -1, 'Placed', '11', tenant => 'blue');
 SELECT es_append('zoo-1', -1, 'Opened', '12', tenant => 'red');
 
+-- What is committed is there, but not published (P1).
+SELECT count(*) FROM es_read(tenant => '*');
+SELECT es_head(), es_horizon();
+SELECT es_publish();
+SELECT es_head(), es_horizon();
 SELECT position, stream, version, type, data, metadata, payload, tenant FROM es_read();
 SELECT array_agg(position) FROM es_read(backwards => true);
 SELECT array_agg(position) FROM es_read(3);
@@ -24,11 +29,12 @@ SELECT array_agg(position) FROM es_read(3, before => 6);
 SELECT array_agg(position) FROM es_read(3, 1, before => 6, backwards => true);
 SELECT array_agg(position) FROM es_read(before => 3);
 SELECT array_agg(position) FROM es_read(5, before => 5);
-SELECT array_agg(position) FROM es_read(100);
+SELECT array_agg(position) FROM es_read(10);
+SELECT array_agg(position) FROM es_read(12);
+SELECT array_agg(position) FROM es_read(before => 100, backwards => true, max_count => 2);
 SELECT array_agg(position) FROM es_read(-5, 1);
 SELECT array_agg(position) FROM es_read(max_count => 0);
 SELECT count(*) FROM es_read(NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL);
-SELECT count(*) FROM es_read(9223372036854775807);
 SELECT count(*) FROM es_read(-9223372036854775808, before => -9223372036854775807);
 
 -- Filters: what they name, and together.
@@ -70,6 +76,11 @@ CREATE INDEX mine ON es.events (type, position) WHERE version > 1;
 SELECT array_agg(position) FROM es_read(types => '{Placed}');
 DROP INDEX es.mine;
 
+-- A cursor ahead of the log is not of this store (P6).
+SELECT * FROM es_read(13);
+\echo :SQLSTATE
+SELECT * FROM es_read(9223372036854775807, max_count => 0, backwards => true);
+\echo :SQLSTATE
 -- Bad filters.
 SELECT * FROM es_read(max_count => -1);
 \echo :SQLSTATE

@@ -64,6 +64,7 @@ BEGIN
 		END;
 	END LOOP;
 END $$;
+SELECT es_publish() >= es_head() AS published;
 SELECT count(*) FROM es_read(categories => '{loop}');
 SELECT bool_and(version = n) FROM (SELECT version, row_number() OVER (PARTITION BY stream ORDER BY position) AS n FROM es.events) AS e;
 -- A procedure that commits as it goes.

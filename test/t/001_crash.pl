@@ -47,6 +47,13 @@ sub crash_ok
 	note "$unknown operations of unknown outcome";
 	es_load_settle($node, @ledgers);
 	es_load_ok($node, $name, @all);
+
+	# nobody is left who could hold the horizon
+	my $before = $node->safe_psql('postgres', 'SELECT es_horizon()');
+	cmp_ok($node->safe_psql('postgres', 'SELECT es_publish()'), '>=', $before, "$name: the horizon goes on");
+	is($node->safe_psql('postgres', q(SELECT count(*) FROM es_read(max_count => NULL))),
+		$node->safe_psql('postgres', 'SELECT count(*) FROM es.events'), "P1: $name: what is stored is published");
+	es_oracle_ok($node, $name);
 	return;
 }
 

@@ -1,6 +1,6 @@
 # A hot standby reads what the primary reads, by every reading function; writers
-# refuse there and in READ ONLY transactions (25006); after a promotion appends
-# go on, with higher positions.
+# refuse there and in READ ONLY transactions (25006); what is published is the same
+# on both (P3); after a promotion appends go on, with higher positions.
 
 use strict;
 use warnings;
@@ -31,6 +31,9 @@ $primary->safe_psql('postgres', qq(
 	SELECT es_snapshot('old-1', 20, '{"state": 20}');
 	SELECT es_snapshot('old-1', 30, '{"state": 30}', 2, '\\x01');
 	BEGIN; SELECT es_append('gone-1', 0, 'A', '{}'); ROLLBACK;));
+$primary->safe_psql('postgres', 'SELECT es_publish()');
+# committed, and not published
+$primary->safe_psql('postgres', q(SELECT es_append('late-1', 0, 'A', '{}')));
 my $middle = $primary->safe_psql('postgres', q(SELECT recorded_at FROM es_load('old-1', 10, 10)));
 my @reads = (
 	q(SELECT * FROM es_load('old-1')),
@@ -51,6 +54,8 @@ my @reads = (
 	q(SELECT * FROM es_streams()),
 	q(SELECT * FROM es_streams('{order}', tenant => '*')),
 	q(SELECT es_head(), es_horizon()),
+	q(SELECT * FROM es.log ORDER BY position),
+	q(SELECT es_wait(es_horizon())),
 	q(SELECT * FROM es_load_snapshot('old-1')),
 	q(SELECT * FROM es_load_snapshot('old-1', 1)),
 	q(SELECT * FROM es_rehydrate('old-1')),
@@ -63,7 +68,8 @@ my @writes = (
 	q(SELECT es_try_append('old-1', -1, '{A}', '{1}')),
 	q(SELECT es_snapshot('old-1', 40, '{}')),
 	q(SELECT es_drop_snapshots('old', 9)),
-	q(SELECT es_init()));
+	q(SELECT es_init()),
+	q(SELECT es_publish()));
 
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 for my $read (@reads)
@@ -80,11 +86,18 @@ for my $write (@writes)
 	es_state_ok($primary, "BEGIN READ ONLY; $write", '25006', "25006 in READ ONLY: $write");
 }
 es_oracle_ok($standby, 'on the standby');
+is($standby->safe_psql('postgres', q(SELECT count(*) FROM es_read(categories => '{late}'))), '0',
+	'P1: what is not published on the primary is not on the standby');
+is($standby->safe_psql('postgres', q(SELECT es_head() > es_horizon())), 't', 'P1: though it is there');
 
 # a snapshot that was taken before sees nothing of what comes
 $primary->safe_psql('postgres', q(SELECT es_append('old-1', -2, 'E', '{}')));
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 is($standby->safe_psql('postgres', q(SELECT es_stream_version('old-1'))), '52', 'what comes later arrives');
+my $horizon = $primary->safe_psql('postgres', 'SELECT es_publish()');
+is($standby->safe_psql('postgres', "SELECT es_wait($horizon, '3min')"), $horizon, 'P3: so does the horizon; es_wait waits for it');
+is($standby->safe_psql('postgres', q(SELECT count(*) FROM es_read(categories => '{late}'))), '1', 'P3: and what it publishes');
+es_oracle_ok($standby, 'on the standby, later');
 
 $primary->stop('immediate');
 $standby->promote;

@@ -1,4 +1,5 @@
-# pg_dump and restore carry the store with the stock commands (O1): plain, custom
+# pg_dump and restore carry the store, and what of it is published, with the stock
+# commands (O1): plain, custom
 # with parallel restore, pg_dumpall, data only into a store that es_init() made.
 # A store whose restore has not come to its end is not ready (SE006).
 
@@ -34,7 +35,13 @@ $old->safe_psql('postgres', qq(
 	SELECT es_append('order-' || i, 0, 'A', '{}', tenant => 't') FROM generate_series(1, 20) i;
 	SELECT es_snapshot('old-1', 20, '{"state": 20}');
 	BEGIN; SELECT es_append('gone-1', -1, 'A', '{}') FROM generate_series(1, 5); ROLLBACK;));
+$old->safe_psql('postgres', 'SELECT es_publish()');
+$old->safe_psql('postgres', q(SELECT es_append('late-1', 0, 'A', '{}', tenant => 't')));
 my $content = es_dump_store($old);
+my $published = q(SELECT es_horizon(), count(*), max(position) FROM es.log);
+my $horizon = $old->safe_psql('postgres', $published);
+# what a consumer may have seen that the dump does not know
+my $tail = 'SELECT * FROM es_read(' . $old->safe_psql('postgres', 'SELECT es_head() + 1') . ')';
 my $seen = $old->safe_psql('postgres', 'SELECT count(*) FROM public.seen');
 
 sub store_ok
@@ -43,9 +50,11 @@ sub store_ok
 
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	is(es_dump_store($node, $db), $content, "O1: $name: events and snapshots are the same");
+	is($node->safe_psql($db, $published), $horizon, "O1, P3: $name: so is what is published");
 	is($node->safe_psql($db, 'SELECT count(*) FROM public.seen'), $seen,
 		"O1: $name: the restore fires no AFTER trigger");
 	es_after_restore_ok($node, $name, $db);
+	es_state_ok($node, $tail, 'SE005', "P6: $name: a cursor from behind the dump is refused, though the log has grown", $db);
 	is($node->safe_psql($db, 'SELECT count(*) FROM public.seen'), $seen + 1, "$name: triggers fire again");
 	return;
 }
@@ -100,9 +109,11 @@ $new->command_ok([ 'pg_restore', '--section=pre-data', '--section=data', '-d', $
 SKIP: {
 	my ($ret, $out) = $new->psql('adopted', 'SELECT es_init()');
 
-	like($out, qr/^adopted the event store/, 'O1: es_init() adopts it') or skip 'nothing was adopted', 3;
+	like($out, qr/^adopted the event store/, 'O1: es_init() adopts it') or skip 'nothing was adopted', 5;
 	is(es_dump_store($new, 'adopted'), $content, 'O1: adopted: events and snapshots are the same');
+	is($new->safe_psql('adopted', $published), $horizon, 'O1, P3: adopted: so is what is published');
 	es_after_restore_ok($new, 'adopted', 'adopted');
+	es_state_ok($new, $tail, 'SE005', 'P6: adopted: a cursor from behind the dump is refused', 'adopted');
 }
 
 # data only, into a store that es_init() has made
@@ -117,7 +128,9 @@ $new->command_fails_like(\@load, qr/append-only/, 'A6: a data-only restore is re
 	$new->command_ok(\@load, 'A6: and passes with pg_eventstore.allow_maintenance');
 }
 is(es_dump_store($new, 'filled'), $content, 'O1: data only: events and snapshots are the same');
+is($new->safe_psql('filled', $published), $horizon, 'O1, P3: data only: so is what is published');
 es_after_restore_ok($new, 'data only', 'filled');
+es_state_ok($new, $tail, 'SE005', 'P6: data only: a cursor from behind the dump is refused', 'filled');
 
 # everything at once
 my $all = PostgreSQL::Test::Cluster->new('all');

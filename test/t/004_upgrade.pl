@@ -42,7 +42,10 @@ $old->safe_psql('postgres', qq(
 	SELECT es_append('order-' || i, 0, 'A', '{}', tenant => 't') FROM generate_series(1, 20) i;
 	SELECT es_snapshot('old-1', 20, '{"state": 20}');
 	BEGIN; SELECT es_append('gone-1', -1, 'A', '{}') FROM generate_series(1, 5); ROLLBACK;));
+$old->safe_psql('postgres', 'SELECT es_publish()');
 my $content = es_dump_store($old);
+my $published = q(SELECT es_horizon(), count(*), max(position) FROM es.log);
+my $horizon = $old->safe_psql('postgres', $published);
 $old->stop;
 
 $new->init(@initdb);
@@ -59,6 +62,7 @@ command_ok(
 
 $new->start;
 is(es_dump_store($new), $content, 'O1: events and snapshots are the same');
+is($new->safe_psql('postgres', $published), $horizon, 'O1, P3: so is what is published');
 is($new->safe_psql('postgres', q(SELECT count(*) FROM pg_indexes WHERE indexname = 'own_type_idx')), '1',
 	'O1: indexes of the user, too');
 es_after_restore_ok($new, 'after the upgrade');

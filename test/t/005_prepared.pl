@@ -1,5 +1,5 @@
 # PREPARE TRANSACTION over a restart without shutdown: the stream stays locked,
-# other streams are free; COMMIT PREPARED and ROLLBACK PREPARED end it as they
+# other streams are free; nothing at or above its first position is published (P1); COMMIT PREPARED and ROLLBACK PREPARED end it as they
 # should (A2), also where the transaction holds the lock on all streams.
 
 use strict;
@@ -21,6 +21,7 @@ my $timeout = q(SET lock_timeout = '20ms';);
 
 $node->safe_psql('postgres', qq(
 	SELECT es_append('a-1', 0, 'T', '0');
+	SELECT es_publish();
 	BEGIN;
 	SELECT es_append('a-1', 1, 'T', '1', id => '${\uuid(1, 1)}');
 	PREPARE TRANSACTION 'one';
@@ -42,6 +43,8 @@ sub locked_ok
 		"$name: nothing of it is seen");
 	is($node->safe_psql('postgres', "$timeout SELECT es_append('c-1', -1, 'T', '2') > 0"), 't',
 		"$name: other streams are free, that of the savepoint too");
+	is($node->safe_psql('postgres', q(SELECT es_publish())), '1', "P1: $name: the horizon stands below it");
+	is($node->safe_psql('postgres', q(SELECT count(*) FROM es_read())), '1', "P1: $name: nothing behind it is published");
 }
 
 locked_ok('before the restart');
@@ -69,6 +72,9 @@ is( $node->safe_psql('postgres', qq(SELECT first_version, repeated
 	FROM es_append_batch('b-1', -1, '{T}', '{1}', ids => '{${\uuid(1, 2)}}'))),
 	'2|f', 'A5: and appends what was rolled back');
 es_oracle_ok($node, 'one stream each');
+is($node->safe_psql('postgres', q(SELECT es_publish() = es_head())), 't', 'P1: both have ended: everything is published');
+is($node->safe_psql('postgres', q(SELECT count(*) FROM es_read())), $node->safe_psql('postgres', q(SELECT count(*) FROM es.events)),
+	'P1: what was prepared is, too');
 
 # above the bound: all streams
 my $many = $bound + 1;

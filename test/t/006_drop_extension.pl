@@ -22,6 +22,7 @@ $node->safe_psql('postgres', qq(
 	SELECT es_append('old-1', 0, 'A', '1', id => '$id');
 	SELECT es_append('old-1', 1, 'B', '{}');
 	SELECT es_snapshot('old-1', 1, '{}');));
+$node->safe_psql('postgres', 'SELECT es_publish()');
 my $content = es_dump_store($node);
 
 sub adopted_ok
@@ -44,8 +45,9 @@ is(es_dump_store($node), $content, 'O2: and nothing is lost');
 
 $node->safe_psql('postgres', 'DROP EXTENSION pg_eventstore CASCADE');
 is(es_dump_store($node), $content, 'O2: DROP EXTENSION CASCADE leaves the events');
-is($node->safe_psql('postgres', q(SELECT count(*) FROM pg_trigger WHERE tgrelid = 'es.events'::regclass)), '0',
+is($node->safe_psql('postgres', q(SELECT count(*) FROM pg_trigger WHERE tgrelid IN ('es.events'::regclass, 'es.ticks'::regclass, 'es.epochs'::regclass))), '0',
 	'the guards are gone');
+is($node->safe_psql('postgres', q(SELECT max(position) FROM es.ticks)), '2', 'O2: and leaves what is published');
 $node->restart;
 $node->command_ok([ 'pg_dump', '-f', "$dir/dump.sql", '-d', $node->connstr('postgres') ], 'a dump without the extension');
 $node->safe_psql('postgres', 'CREATE DATABASE copy');

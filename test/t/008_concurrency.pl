@@ -32,6 +32,8 @@ es_load_ok($node, "seed $seed", @ledgers);
 is(es_load_deadlocks(@ledgers), '', 'A7: no single call is ended by the deadlock check');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM pg_prepared_xacts'), '0', 'nothing is left prepared');
 cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM es.events'), '>', 500, 'there was something to look at');
+cmp_ok($node->safe_psql('postgres', 'SELECT es_publish() - es_head()'), '>=', 0, 'P1: nobody holds the horizon any more');
+es_oracle_ok($node, 'published');
 
 $node->stop;
 done_testing();

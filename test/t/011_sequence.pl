@@ -20,6 +20,7 @@ my $id = uuid(1, 1);
 $node->safe_psql('postgres', qq(
 	SELECT es_append('old-1', 0, 'A', '1', id => '$id');
 	SELECT es_append('old-1', -1, 'B', '{}') FROM generate_series(1, 20);));
+$node->safe_psql('postgres', 'SELECT es_publish()');
 my $content = es_dump_store($node);
 
 for my $back (
@@ -33,6 +34,7 @@ for my $back (
 	like($err, qr/55000: .*sequence of positions/, "A4: $back: the append is refused");
 	like($err, qr/HINT: .*es_init\(\)/, "O5: $back: the hint names the way out");
 	es_state_ok($node, q(SELECT es_append_batch('old-1', -1, '{A,A}', '{1,2}')), '55000', "A4: $back: a batch, too");
+	es_state_ok($node, q(SELECT es_publish()), '55000', "P1: $back: no tick");
 	is(es_dump_store($node), $content, "$back: nothing is stored");
 	$node->restart;
 	like($node->safe_psql('postgres', 'SELECT es_init()'), qr/^repaired/, "$back: es_init() repairs it");
@@ -40,6 +42,7 @@ for my $back (
 	es_oracle_ok($node, $back);
 	$content = es_dump_store($node);
 	$node->safe_psql('postgres', q(SELECT es_append('old-1', -1, 'B', '{}')));
+	$node->safe_psql('postgres', 'SELECT es_publish()');
 	$content = es_dump_store($node);
 }
 $node->safe_psql('postgres', 'ALTER SEQUENCE es.events_position_seq CACHE 10 CYCLE');

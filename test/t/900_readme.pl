@@ -6,8 +6,8 @@
 # columns may differ.
 #
 # Its snippets in other languages stand in examples/, which 910_examples.pl runs.
-# Its reference names every function with all arguments and defaults, every
-# setting and every SQLSTATE of the store's own (O5).
+# Its reference names every function with all arguments and defaults, every view,
+# every setting and every SQLSTATE of the store's own (O5).
 use strict;
 use warnings;
 
@@ -110,17 +110,28 @@ my $signatures = $node->safe_psql('shop', q{
 		SELECT string_agg(
 			p.proargnames[i] ||
 			CASE WHEN i > p.pronargs - p.pronargdefaults THEN ' = ' ||
-				regexp_replace(pg_get_function_arg_default(p.oid, i), '::.*$', '')
+				replace(regexp_replace(pg_get_function_arg_default(p.oid, i), '::.*$', ''), '00:00:05', '5s')
 			ELSE '' END, ', ' ORDER BY i)
 		FROM generate_series(1, p.pronargs) i), '') || ')'
 	FROM pg_proc p
 	JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 	JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass
-	WHERE e.extname = 'pg_eventstore' AND p.prorettype <> 'trigger'::regtype
+	WHERE e.extname = 'pg_eventstore' AND p.proname LIKE 'es\_%'
 	ORDER BY 1});
 foreach my $signature (split /\n/, $signatures)
 {
 	ok(index($readme, "`$signature`") >= 0, "O5: README.md has `$signature`");
+}
+
+# and the views
+my $views = $node->safe_psql('shop', q{
+	SELECT c.relname FROM pg_class c
+	JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+	JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass
+	WHERE e.extname = 'pg_eventstore' ORDER BY 1});
+foreach my $view (split /\n/, $views)
+{
+	ok(index($readme, "`$view`") >= 0, "O5: README.md has the view $view");
 }
 
 # a function loads the library, which defines the settings

@@ -82,6 +82,15 @@ my %oracle = (
 		SELECT id FROM es.events GROUP BY tenant, id HAVING count(*) > 1),
 	'the next position is higher than every old one' => q(
 		SELECT last_value FROM es.events_position_seq WHERE last_value < (SELECT max(position) FROM es.events)),
+	'P1: the horizon is at a position that was given' => q(
+		SELECT last_value, is_called FROM es.events_position_seq
+		WHERE es_horizon() > last_value - CASE WHEN is_called THEN 0 ELSE 1 END),
+	'P1: what is published is all up to the horizon' => q(
+		SELECT position FROM es.events FULL JOIN es_read(max_count => NULL, tenant => '*') AS r USING (position)
+		WHERE (events.id IS NOT NULL AND position <= es_horizon()) <> (r.id IS NOT NULL)),
+	'P3: es.log shows the same' => q(
+		SELECT position FROM es.log FULL JOIN es_read(max_count => NULL, tenant => '*') AS r USING (position)
+		WHERE log.id IS DISTINCT FROM r.id),
 	'the indexes know what the table knows' => q(
 		SELECT s.stream FROM (SELECT nullif(tenant, '') AS tenant, stream, count(*) AS n
 			FROM es.events GROUP BY tenant, stream) s
@@ -126,7 +135,7 @@ sub es_state_ok
 
 # How a restore, an upgrade and a re-creation end alike: the guards refuse, a
 # retry with an old id is recognised, the next position is higher than every old
-# one.  The store has stream "old-1", whose first event has id uuid(1, 1), type
+# one, the horizon goes on from where it was.  The store has stream "old-1", whose first event has id uuid(1, 1), type
 # A and data 1.
 sub es_after_restore_ok
 {
@@ -141,10 +150,12 @@ sub es_after_restore_ok
 		es_state_ok($node, q(TRUNCATE es.events), 'SE003', 'A6: TRUNCATE is refused', $db);
 		es_state_ok($node, q(INSERT INTO es.events SELECT * FROM es.events), 'SE003',
 			'A6: INSERT is refused', $db);
+		es_state_ok($node, "TRUNCATE es.$_", 'SE003', "A6: TRUNCATE of es.$_ is refused", $db) for qw(ticks epochs);
 
 		my $before = $node->safe_psql($db,
 			'SELECT count(*), max(position), es_stream_version(\'old-1\') FROM es.events');
 		my ($count, $last, $version) = split /\|/, $before;
+		my $horizon = $node->safe_psql($db, 'SELECT es_horizon()');
 		my $id = uuid(1, 1);
 		is( $node->safe_psql($db, qq(SELECT first_version, repeated
 			FROM es_append_batch('old-1', 0, '{A}', '{1}', ids => '{$id}'))),
@@ -154,6 +165,9 @@ sub es_after_restore_ok
 		cmp_ok($node->safe_psql($db, q(SELECT es_position('old-1'))),
 			'>', $last, 'O1: the next position is higher than every old one');
 		is($node->safe_psql($db, 'SELECT count(*) FROM es.events'), $count + 1, 'one event more');
+		cmp_ok($node->safe_psql($db, 'SELECT es_publish()'), '>', $horizon, 'P1: the horizon goes on');
+		is($node->safe_psql($db, q(SELECT count(*) FROM es_read(max_count => NULL, tenant => '*'))), $count + 1,
+			'P1: and all is published');
 	};
 	es_oracle_ok($node, $name, $db);
 }

@@ -1,0 +1,382 @@
+/*
+ * channel.c
+ *		Channels that events are announced on: es_create_channel,
+ *		es_alter_channel, es_drop_channel.  All that reads or writes es.channels.
+ *
+ * A channel is a name to LISTEN to, and options: its kind, `wake` or `event`, and
+ * a filter.  Who may read the log may make one; who has made it, or owns the
+ * store, may change it.  LISTEN asks nobody for a right, so a channel that carries
+ * events must say that it is public.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "channel.h"
+#include "compat.h"
+#include "event.h"
+#include "owner.h"
+#include "scan.h"
+#include "shared.h"
+#include "tick.h"
+
+PG_FUNCTION_INFO_V1(es_create_channel);
+PG_FUNCTION_INFO_V1(es_alter_channel);
+PG_FUNCTION_INFO_V1(es_drop_channel);
+
+pg_noreturn static void
+bad_option(const char *detail)
+{
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid channel options"),
+					errdetail_internal("%s", detail),
+					errhint("Options are: \"kind\" (\"wake\" or \"event\"), \"public\" (true or "
+							"false), \"categories\", \"types\" (lists of names), "
+							"\"stream_prefix\", \"tenant\" (a name each).")));
+}
+
+static char *
+key_text(const JsonbValue *key)
+{
+	return pnstrdup(key->val.string.val, key->val.string.len);
+}
+
+static text *
+string_option(const char *key, const JsonbValue *value)
+{
+	if (value->type != jbvString)
+		bad_option(psprintf("Option \"%s\" is not a text.", key));
+	return cstring_to_text_with_len(value->val.string.val, value->val.string.len);
+}
+
+static int
+compare_names(const void *a, const void *b)
+{
+	return es_compare_texts(*(text *const *) a, *(text *const *) b);
+}
+
+/* A sorted list of names. */
+static text **
+list_option(const char *key, const JsonbValue *value, int *n)
+{
+	JsonbIterator     *iterator;
+	JsonbIteratorToken token;
+	JsonbValue         element;
+	text             **names;
+
+	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data) ||
+		JsonContainerIsScalar(value->val.binary.data))
+		bad_option(psprintf("Option \"%s\" is not a list.", key));
+	names = palloc(Max(JsonContainerSize(value->val.binary.data), 1) * sizeof(text *));
+	*n = 0;
+	iterator = JsonbIteratorInit(value->val.binary.data);
+	while ((token = JsonbIteratorNext(&iterator, &element, true)) != WJB_DONE)
+	{
+		if (token == WJB_ELEM)
+			names[(*n)++] = string_option(key, &element);
+	}
+	qsort(names, *n, sizeof(text *), compare_names);
+	return names;
+}
+
+static EsChannelKind
+kind_option(const JsonbValue *value)
+{
+	char *kind = text_to_cstring(string_option("kind", value));
+
+	if (strcmp(kind, "wake") == 0)
+		return ES_CHANNEL_WAKE;
+	if (strcmp(kind, "event") != 0)
+		bad_option(psprintf("There is no kind \"%s\".", kind));
+	return ES_CHANNEL_EVENT;
+}
+
+static void
+read_option(EsChannel *channel, bool *is_public, const char *key, const JsonbValue *value)
+{
+	EsFilter *filter = &channel->filter;
+
+	if (strcmp(key, "kind") == 0)
+		channel->kind = kind_option(value);
+	else if (strcmp(key, "public") == 0)
+	{
+		if (value->type != jbvBool)
+			bad_option("Option \"public\" is not true or false.");
+		*is_public = value->val.boolean;
+	}
+	else if (strcmp(key, "categories") == 0)
+		filter->categories = list_option(key, value, &filter->ncategories);
+	else if (strcmp(key, "types") == 0)
+		filter->types = list_option(key, value, &filter->ntypes);
+	else if (strcmp(key, "stream_prefix") == 0)
+		filter->prefix = string_option(key, value);
+	else if (strcmp(key, "tenant") == 0)
+		filter->tenant = string_option(key, value);
+	else
+		bad_option(psprintf("There is no option \"%s\".", key));
+}
+
+/* Reads options; raises 22023 where they are wrong. */
+static EsChannel
+parse_options(Jsonb *options)
+{
+	EsChannel          channel = {0};
+	bool               is_public = false;
+	JsonbIterator     *iterator;
+	JsonbIteratorToken token;
+	JsonbValue         value;
+	char              *key = NULL;
+
+	channel.filter.ncategories = channel.filter.ntypes = -1;
+	channel.filter.since = DT_NOBEGIN;
+	channel.filter.until = DT_NOEND;
+	channel.filter.tenant = cstring_to_text("");
+	if (!JB_ROOT_IS_OBJECT(options))
+		bad_option("They are not an object.");
+	iterator = JsonbIteratorInit(&options->root);
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			key = key_text(&value);
+		else if (token == WJB_VALUE)
+			read_option(&channel, &is_public, key, &value);
+	}
+	if (channel.kind == ES_CHANNEL_EVENT && !is_public)
+		bad_option("A channel of kind \"event\" shows events to every role that may connect, since "
+				   "LISTEN needs no right; say \"public\": true.");
+	if (es_same_text(channel.filter.tenant, cstring_to_text("*")))
+		channel.filter.tenant = NULL;
+	return channel;
+}
+
+/* All channels that the active snapshot sees. */
+EsChannel *
+es_channel_all(const EsStore *store, int *n)
+{
+	Relation        rel = table_open(store->channels, AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TableScanDesc   scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
+	int             room = 8;
+	EsChannel      *channels = palloc(room * sizeof(EsChannel));
+
+	*n = 0;
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		if (*n == room)
+			channels = repalloc(channels, (room *= 2) * sizeof(EsChannel));
+		channels[*n] = parse_options(DatumGetJsonbPCopy(es_scan_column(slot, ES_CHANNELS_OPTIONS)));
+		channels[*n].name = text_to_cstring(es_scan_text(slot, ES_CHANNELS_NAME));
+		channels[*n].position = es_scan_int8(slot, ES_CHANNELS_POSITION);
+		(*n)++;
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(rel, NoLock);
+	return channels;
+}
+
+/* The name of a channel: one that LISTEN takes, and not ours. */
+static char *
+name_arg(FunctionCallInfo fcinfo)
+{
+	char *name;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("channel name must not be null"),
+				 errhint("It is the name that listeners LISTEN to.")));
+	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	if (name[0] == '\0' || strlen(name) >= NAMEDATALEN)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("channel name must have 1 to %d bytes", NAMEDATALEN - 1),
+						errdetail("It has %d bytes.", (int) strlen(name)),
+						errhint("It is the name that listeners LISTEN to.")));
+	if (strcmp(name, ES_CHANNEL_ALL) == 0)
+		ereport(ERROR, (errcode(ERRCODE_RESERVED_NAME),
+						errmsg("channel \"%s\" is the event store's own", name),
+						errdetail("It tells of everything that is published."),
+						errhint("Choose another name.")));
+	return name;
+}
+
+/* The options, which have been read once. */
+static Jsonb *
+options_arg(FunctionCallInfo fcinfo)
+{
+	Jsonb *options;
+
+	if (PG_ARGISNULL(1))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("channel options must not be null"),
+						errhint("'{}' is a channel that wakes for every event.")));
+	options = PG_GETARG_JSONB_P(1);
+	(void) parse_options(options);
+	return options;
+}
+
+/* A channel's row as it is stored. */
+typedef struct Stored
+{
+	Jsonb *options;
+	char  *created_by;
+} Stored;
+
+/* Runs a statement about es.channels with these arguments; SPI is connected. */
+static int
+run_with(const char *command, int n, Oid *types, Datum *values)
+{
+	int result = SPI_execute_with_args(command, n, types, values, NULL, false, 0);
+
+	if (result < 0)
+		elog(ERROR, "could not run \"%s\": %s", command, SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+static bool
+find_channel(const char *name, Stored *stored)
+{
+	Oid   types[] = {TEXTOID};
+	Datum values[] = {CStringGetTextDatum(name)};
+	bool  isnull;
+
+	if (run_with("SELECT options, created_by FROM es.channels "
+				 "WHERE name OPERATOR(pg_catalog.=) $1 FOR UPDATE",
+				 1, types, values) == 0)
+		return false;
+	stored->options =
+		DatumGetJsonbPCopy(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	stored->created_by = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
+	return true;
+}
+
+static bool
+same_options(Jsonb *a, Jsonb *b)
+{
+	return compareJsonbContainers(&a->root, &b->root) == 0;
+}
+
+/* Its creator, by name since roles come and go, or the store's owner. */
+static void
+check_may_change(const char *name, const Stored *stored, Oid caller, Oid owner)
+{
+	Oid creator = get_role_oid(stored->created_by, true);
+
+	if (has_privs_of_role(caller, owner) ||
+		(OidIsValid(creator) && has_privs_of_role(caller, creator)))
+		return;
+	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					errmsg("must be owner of channel \"%s\"", name),
+					errdetail("It was created by role \"%s\".", stored->created_by),
+					errhint("Its creator and the owner of the event store may change it.")));
+}
+
+static void
+insert_channel(const char *name, Jsonb *options, int64 position, Oid caller)
+{
+	Oid   types[] = {TEXTOID, JSONBOID, INT8OID, TEXTOID};
+	Datum values[] = {CStringGetTextDatum(name), JsonbPGetDatum(options), Int64GetDatum(position),
+					  CStringGetTextDatum(GetUserNameFromId(caller, false))};
+
+	(void) run_with("INSERT INTO es.channels VALUES ($1, $2, $3, $4, pg_catalog.now())", 4, types,
+					values);
+}
+
+/* What the three functions begin with; answers with who calls. */
+static Oid
+begin_change(const char *function, const EsStore **store)
+{
+	*store = es_store();
+	PreventCommandIfReadOnly(function);
+	PreventCommandIfParallelMode(function);
+	PreventCommandDuringRecovery(function);
+	es_store_check_read((*store)->events);
+	return GetUserId();
+}
+
+pg_noreturn static void
+raise_no_channel(const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("channel \"%s\" does not exist", name),
+			 errhint("Table es.channels lists the channels.")));
+}
+
+/*
+ * es_create_channel(name, options) makes a channel; false where one of the same
+ * options is there.
+ */
+Datum
+es_create_channel(PG_FUNCTION_ARGS)
+{
+	const EsStore *store;
+	Oid            caller = begin_change("es_create_channel()", &store);
+	char          *name = name_arg(fcinfo);
+	Jsonb         *options = options_arg(fcinfo);
+	int64          horizon = es_tick_horizon(GetActiveSnapshot());
+	EsIdentity     before = es_owner_become(store->owner);
+	Stored         stored;
+	bool           found = find_channel(name, &stored);
+
+	if (found && !same_options(stored.options, options))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT), errmsg("channel \"%s\" already exists", name),
+				 errdetail("Its options are %s.",
+						   JsonbToCString(NULL, &stored.options->root, VARSIZE(stored.options))),
+				 errhint("Change it with es_alter_channel, or choose another name.")));
+	if (!found)
+		insert_channel(name, options, horizon, caller);
+	es_owner_become_again(before);
+	PG_RETURN_BOOL(!found);
+}
+
+/* es_alter_channel(name, options) gives a channel other options. */
+Datum
+es_alter_channel(PG_FUNCTION_ARGS)
+{
+	const EsStore *store;
+	Oid            caller = begin_change("es_alter_channel()", &store);
+	char          *name = name_arg(fcinfo);
+	Oid            types[] = {TEXTOID, JSONBOID};
+	Datum          values[] = {CStringGetTextDatum(name), JsonbPGetDatum(options_arg(fcinfo))};
+	EsIdentity     before = es_owner_become(store->owner);
+	Stored         stored;
+
+	if (!find_channel(name, &stored))
+		raise_no_channel(name);
+	check_may_change(name, &stored, caller, store->owner);
+	(void) run_with("UPDATE es.channels SET options = $2 WHERE name OPERATOR(pg_catalog.=) $1", 2,
+					types, values);
+	es_owner_become_again(before);
+	PG_RETURN_VOID();
+}
+
+/* es_drop_channel(name) drops a channel. */
+Datum
+es_drop_channel(PG_FUNCTION_ARGS)
+{
+	const EsStore *store;
+	Oid            caller = begin_change("es_drop_channel()", &store);
+	char          *name = name_arg(fcinfo);
+	Oid            types[] = {TEXTOID};
+	Datum          values[] = {CStringGetTextDatum(name)};
+	EsIdentity     before = es_owner_become(store->owner);
+	Stored         stored;
+
+	if (!find_channel(name, &stored))
+		raise_no_channel(name);
+	check_may_change(name, &stored, caller, store->owner);
+	(void) run_with("DELETE FROM es.channels WHERE name OPERATOR(pg_catalog.=) $1", 1, types,
+					values);
+	es_owner_become_again(before);
+	PG_RETURN_VOID();
+}

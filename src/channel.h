@@ -1,0 +1,30 @@
+/*
+ * channel.h
+ *		Channels that events are announced on.
+ */
+#ifndef ES_CHANNEL_H
+#define ES_CHANNEL_H
+
+#include "filter.h"
+#include "store.h"
+
+#define ES_CHANNEL_ALL "es_events" /* tells of every tick; always there */
+
+typedef enum EsChannelKind
+{
+	ES_CHANNEL_WAKE, /* says that there is something to read */
+	ES_CHANNEL_EVENT /* carries each event */
+} EsChannelKind;
+
+typedef struct EsChannel
+{
+	char         *name;
+	EsChannelKind kind;
+	EsFilter      filter;
+	int64         position; /* it tells of events above this one */
+	int64         count;    /* for who tells: so many in the present range */
+} EsChannel;
+
+extern EsChannel *es_channel_all(const EsStore *store, int *n);
+
+#endif

@@ -1,0 +1,105 @@
+/*
+ * marker.c
+ *		The marker lock: who holds it has appended and has not yet ended.
+ *
+ * Before its first position a transaction takes RowExclusiveLock on the view
+ * es_private.appending, which nobody else has a reason or a way to lock.  The
+ * lock belongs to the top-level transaction whatever subtransaction took it: a
+ * savepoint's rollback keeps it, PREPARE TRANSACTION carries it.  Thus its holders
+ * are exactly the appenders in flight, and the publisher reads them from the lock
+ * manager.  Holders do not contend: the lock goes the fast path (P5).
+ *
+ * Keeps P1 and P4: no position is taken without the marker, and only an append
+ * takes it.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "utils/resowner.h"
+
+#include "compat.h"
+#include "marker.h"
+#include "shared.h"
+
+static LocalTransactionId marked = InvalidLocalTransactionId;
+static int64              first_position; /* that the marked transaction has taken */
+
+/* Does this transaction hold the marker? */
+bool
+es_marker_is_held(void)
+{
+	return marked == es_compat_my_lxid() && marked != InvalidLocalTransactionId;
+}
+
+/*
+ * Takes the marker, once a transaction.  The store is looked up again with the
+ * lock held: a view of another OID would be another marker.
+ */
+void
+es_marker_take(const EsStore **store)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+	Oid           appending;
+
+	if (es_marker_is_held())
+		return;
+	do
+	{
+		appending = (*store)->appending;
+		CurrentResourceOwner = TopTransactionResourceOwner;
+		LockRelationOid(appending, RowExclusiveLock);
+		CurrentResourceOwner = owner;
+		*store = es_store();
+	} while ((*store)->appending != appending);
+	marked = es_compat_my_lxid();
+	first_position = PG_INT64_MAX;
+	es_shared_wake_at_end();
+}
+
+/* Notes a position that this transaction has taken. */
+void
+es_marker_note(int64 position)
+{
+	first_position = Min(first_position, position);
+}
+
+/* The first position that this transaction has taken, or PG_INT64_MAX. */
+int64
+es_marker_first(void)
+{
+	return es_marker_is_held() ? first_position : PG_INT64_MAX;
+}
+
+/* The process that runs a holder; 0 where it is prepared, or has ended. */
+int
+es_marker_pid(const EsHolder *holder)
+{
+	return es_compat_vxid_pid(holder->backend, holder->transaction);
+}
+
+/*
+ * The other transactions that hold the marker, their floors unknown (0).  One
+ * that has committed or aborted is not among them, even if it has not yet given
+ * its locks back: it is then visible to every new snapshot.
+ */
+EsHolder *
+es_marker_holders(const EsStore *store, int *n)
+{
+	LOCKTAG               tag;
+	VirtualTransactionId *vxids;
+	EsHolder             *holders;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, store->appending);
+	vxids = GetLockConflicts(&tag, ShareLock, n);
+	holders = palloc(Max(*n, 1) * sizeof(EsHolder));
+	for (int i = 0; i < *n; i++)
+	{
+		holders[i].backend = es_compat_vxid_backend(vxids[i]);
+		holders[i].transaction = vxids[i].localTransactionId;
+		holders[i].floor = 0;
+	}
+	return holders;
+}

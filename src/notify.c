@@ -1,0 +1,200 @@
+/*
+ * notify.c
+ *		Tells listeners what has been published.
+ *
+ * One pass over a range of published events serves es_events and all channels.  It
+ * runs in a transaction of its own, after the tick's: notifying may fail where the
+ * queue is full, and it holds a lock of the whole server until its commit; neither
+ * is the tick's business.
+ *
+ * A notification is a hint: the log is the truth.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "commands/async.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "channel.h"
+#include "notify.h"
+#include "scan.h"
+#include "uuid.h"
+
+/* A notification must be shorter than this (NOTIFY_PAYLOAD_MAX_LENGTH). */
+#define ES_NOTIFY_MAX (BLCKSZ - NAMEDATALEN - 128)
+
+/* Events that one transaction carries at most, so that its memory is bounded. */
+#define ES_NOTIFY_EVENTS 1000
+
+/* Events that one transaction looks at, so that the next tick need not wait long. */
+#define ES_NOTIFY_LOOKS 100000
+
+static void
+add_text(StringInfo buf, const char *key, text *value)
+{
+	appendStringInfo(buf, "\"%s\": ", key);
+	escape_json(buf, text_to_cstring(value));
+	appendStringInfoString(buf, ", ");
+}
+
+static void
+add_jsonb(StringInfo buf, const char *key, TupleTableSlot *event, AttrNumber column)
+{
+	bool   isnull;
+	Datum  datum = slot_getattr(event, column, &isnull);
+	Jsonb *value;
+
+	if (isnull)
+		return;
+	value = DatumGetJsonbP(datum);
+	appendStringInfo(buf, "\"%s\": ", key);
+	(void) JsonbToCString(buf, &value->root, VARSIZE(value));
+	appendStringInfoString(buf, ", ");
+}
+
+/* What every notification of an event says: where it is, and what it is called. */
+static void
+add_place(StringInfo buf, TupleTableSlot *event)
+{
+	char time[MAXDATELEN + 1];
+
+	(void) JsonEncodeDateTime(time, es_scan_column(event, ES_EVENTS_RECORDED_AT), TIMESTAMPTZOID,
+							  NULL);
+	appendStringInfo(buf, "{\"position\": %lld, ",
+					 (long long) es_scan_int8(event, ES_EVENTS_POSITION));
+	add_text(buf, "stream", es_scan_text(event, ES_EVENTS_STREAM));
+	appendStringInfo(buf, "\"version\": %lld, ",
+					 (long long) es_scan_int8(event, ES_EVENTS_VERSION));
+	add_text(buf, "type", es_scan_text(event, ES_EVENTS_TYPE));
+	appendStringInfo(buf, "\"recorded_at\": \"%s\", \"id\": \"%s\", ", time,
+					 es_uuid_text(DatumGetUUIDP(es_scan_column(event, ES_EVENTS_ID))));
+	if (VARSIZE_ANY_EXHDR(es_scan_text(event, ES_EVENTS_TENANT)) > 0)
+		add_text(buf, "tenant", es_scan_text(event, ES_EVENTS_TENANT));
+}
+
+static void
+finish(StringInfo buf, bool left_out)
+{
+	appendStringInfo(buf, "\"complete\": %s}", left_out ? "false" : "true");
+}
+
+/*
+ * The event as a JSON object; where it is too long, or has a payload, only its
+ * place, and "complete": false.
+ */
+static char *
+event_json(TupleTableSlot *event)
+{
+	StringInfoData buf;
+	int            place;
+	bool           no_payload;
+
+	initStringInfo(&buf);
+	add_place(&buf, event);
+	place = buf.len;
+	(void) slot_getattr(event, ES_EVENTS_PAYLOAD, &no_payload);
+	add_jsonb(&buf, "data", event, ES_EVENTS_DATA);
+	add_jsonb(&buf, "metadata", event, ES_EVENTS_METADATA);
+	finish(&buf, !no_payload);
+	if (buf.len >= ES_NOTIFY_MAX)
+	{
+		buf.len = place;
+		finish(&buf, true);
+	}
+	return buf.data;
+}
+
+/* Tells the channels of one event; answers how many carry it. */
+static int
+tell_event(EsChannel *channels, int n, TupleTableSlot *event)
+{
+	int64 position = es_scan_int8(event, ES_EVENTS_POSITION);
+	char *json = NULL;
+	int   sent = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		EsChannel *channel = &channels[i];
+
+		if (position <= channel->position || !es_filter_wants(&channel->filter, event))
+			continue;
+		channel->count++;
+		if (channel->kind != ES_CHANNEL_EVENT)
+			continue;
+		if (json == NULL)
+			json = event_json(event);
+		Async_Notify(channel->name, json);
+		sent++;
+	}
+	return sent;
+}
+
+static int
+tell_range(const char *name, int64 from, int64 to, int64 count)
+{
+	if (count == 0)
+		return 0;
+	Async_Notify(name, psprintf("{\"from\": %lld, \"to\": %lld, \"count\": %lld}", (long long) from,
+								(long long) to, (long long) count));
+	return 1;
+}
+
+/*
+ * Tells of the published events after < position <= upto, in the current
+ * transaction.  Answers up to where it has come, which is short of upto where
+ * there is much to carry; *sent is how many notifications it has queued.
+ */
+int64
+es_notify_range(const EsStore *store, int64 after, int64 upto, int *sent)
+{
+	int           nchannels;
+	EsChannel    *channels = es_channel_all(store, &nchannels);
+	Relation      events = table_open(store->events, AccessShareLock);
+	EsScan       *scan = es_scan_begin(events, store->events_position, GetActiveSnapshot(), 2);
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "pg_eventstore event", ALLOCSET_DEFAULT_SIZES);
+	int64           to = upto;
+	int64           count = 0;
+	int             carried = 0;
+	TupleTableSlot *event;
+
+	es_scan_int8_key(scan, 1, BTGreaterStrategyNumber, after);
+	es_scan_int8_key(scan, 1, BTLessEqualStrategyNumber, upto);
+	es_scan_seek(scan);
+	while ((event = es_scan_next(scan, ForwardScanDirection)) != NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		count++;
+		carried += tell_event(channels, nchannels, event);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(context);
+		if (carried >= ES_NOTIFY_EVENTS || count >= ES_NOTIFY_LOOKS)
+		{
+			to = es_scan_int8(event, ES_EVENTS_POSITION);
+			break;
+		}
+		CHECK_FOR_INTERRUPTS();
+	}
+	es_scan_end(scan);
+	table_close(events, NoLock);
+	MemoryContextDelete(context);
+	*sent = carried + tell_range(ES_CHANNEL_ALL, after + 1, to, count);
+	for (int i = 0; i < nchannels; i++)
+	{
+		if (channels[i].kind == ES_CHANNEL_WAKE)
+			*sent += tell_range(channels[i].name, after + 1, to, channels[i].count);
+	}
+	return to;
+}

@@ -1,0 +1,12 @@
+/*
+ * notify.h
+ *		Tells listeners what has been published.
+ */
+#ifndef ES_NOTIFY_H
+#define ES_NOTIFY_H
+
+#include "store.h"
+
+extern int64 es_notify_range(const EsStore *store, int64 after, int64 upto, int *sent);
+
+#endif

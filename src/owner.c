@@ -1,0 +1,57 @@
+/*
+ * owner.c
+ *		SQL that the store runs as its owner (O6): what hangs on its tables is the
+ *		owner's code, whoever calls.
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "miscadmin.h"
+
+#include "owner.h"
+
+/* Becomes the owner; a transaction's abort undoes it. */
+EsIdentity
+es_owner_assume(Oid owner)
+{
+	EsIdentity before;
+
+	GetUserIdAndSecContext(&before.user, &before.context);
+	SetUserIdAndSecContext(owner, before.context | SECURITY_LOCAL_USERID_CHANGE |
+									  SECURITY_RESTRICTED_OPERATION);
+	return before;
+}
+
+void
+es_owner_resume(EsIdentity before)
+{
+	SetUserIdAndSecContext(before.user, before.context);
+}
+
+/* Becomes the owner, with SPI connected. */
+EsIdentity
+es_owner_become(Oid owner)
+{
+	EsIdentity before = es_owner_assume(owner);
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	return before;
+}
+
+void
+es_owner_become_again(EsIdentity before)
+{
+	SPI_finish();
+	es_owner_resume(before);
+}
+
+/* Runs a command by SPI. */
+void
+es_owner_run(const char *command)
+{
+	int result = SPI_execute(command, false, 0);
+
+	if (result < 0)
+		elog(ERROR, "could not run \"%s\": %s", command, SPI_result_code_string(result));
+}

@@ -1,0 +1,21 @@
+/*
+ * owner.h
+ *		SQL that the store runs as its owner.
+ */
+#ifndef ES_OWNER_H
+#define ES_OWNER_H
+
+typedef struct EsIdentity
+{
+	Oid user;
+	int context;
+} EsIdentity;
+
+extern EsIdentity es_owner_assume(Oid owner);
+extern void       es_owner_resume(EsIdentity before);
+
+extern EsIdentity es_owner_become(Oid owner);
+extern void       es_owner_become_again(EsIdentity before);
+extern void       es_owner_run(const char *command);
+
+#endif

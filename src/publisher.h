@@ -1,0 +1,14 @@
+/*
+ * publisher.h
+ *		The publisher: the background worker that publishes one database.
+ */
+#ifndef ES_PUBLISHER_H
+#define ES_PUBLISHER_H
+
+#include "postmaster/bgworker.h"
+
+extern PGDLLEXPORT void es_publisher_main(Datum database);
+
+extern bool es_publisher_register(Oid database, BackgroundWorkerHandle **handle);
+
+#endif

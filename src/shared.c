@@ -1,0 +1,374 @@
+/*
+ * shared.c
+ *		Shared memory: a slot for each database that has a store.
+ *
+ * Through its slot an appender wakes the publisher at its end, a waiter learns
+ * that the horizon has moved, and the views see what is counted.  Nothing here is
+ * needed for a guarantee: where there is no slot left, publishing polls.
+ *
+ * Preloaded, the memory is asked for at the server's start.  Not preloaded, it is
+ * made by whoever comes first, small enough for the room that PostgreSQL leaves
+ * (O4).  It lives as long as the server's other shared memory, so its number also
+ * tells one life of the server from the next: the names of transactions in the
+ * lock manager begin anew after a crash too, when the postmaster goes on and its
+ * start time stays.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/shmem.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "shared.h"
+
+#define ES_SLOTS_PRELOADED 128
+#define ES_SLOTS_LATE      16
+
+#define ES_TRANCHE "pg_eventstore"
+
+static EsShared *shared = NULL;
+static EsSlot   *mine = NULL; /* of this database */
+
+/* What the running transaction has done. */
+static struct
+{
+	bool wake;
+	bool counts; /* any of these */
+	int  appends;
+	int  events;
+	int  conflicts;
+	int  repeats;
+} pending;
+
+/* Publishers that it keeps away, and such that it asks for, until its end. */
+#define ES_ASKED_MAX 4
+#define ES_HOLD_MS   5000
+static EsSlot *held[ES_ASKED_MAX];
+static int     nheld = 0;
+static EsSlot *asked[ES_ASKED_MAX];
+static int     nasked = 0;
+
+static shmem_request_hook_type previous_request = NULL;
+static shmem_startup_hook_type previous_startup = NULL;
+
+static Size
+shared_size(int nslots)
+{
+	return offsetof(EsShared, slots) + nslots * sizeof(EsSlot);
+}
+
+static void
+init_slot(EsSlot *slot)
+{
+	memset(slot, 0, sizeof(EsSlot));
+	pg_atomic_init_u32(&slot->dirty, 0);
+	pg_atomic_init_u64(&slot->tick_at, 0);
+	pg_atomic_init_u64(&slot->ticks, 0);
+	pg_atomic_init_u64(&slot->notifications, 0);
+	pg_atomic_init_u64(&slot->skipped, 0);
+	pg_atomic_init_u64(&slot->notified, 0);
+	pg_atomic_init_u64(&slot->appends, 0);
+	pg_atomic_init_u64(&slot->events, 0);
+	pg_atomic_init_u64(&slot->conflicts, 0);
+	pg_atomic_init_u64(&slot->repeats, 0);
+	ConditionVariableInit(&slot->published);
+	ConditionVariableInit(&slot->changed);
+}
+
+static LWLock *
+make_lock(bool preloaded, EsShared *s)
+{
+	LWLock *lock;
+
+	if (preloaded)
+		return &GetNamedLWLockTranche(ES_TRANCHE)->lock;
+	lock = (LWLock *) ((char *) s + MAXALIGN(shared_size(ES_SLOTS_LATE)));
+	LWLockInitialize(lock, LWLockNewTrancheId());
+	return lock;
+}
+
+/* Attaches to the memory, or makes it. */
+static void
+attach(bool preloading)
+{
+	bool found;
+	int  nslots = preloading ? ES_SLOTS_PRELOADED : ES_SLOTS_LATE;
+	Size size = MAXALIGN(shared_size(ES_SLOTS_LATE)) + sizeof(LWLock);
+
+	if (preloading)
+		size = shared_size(ES_SLOTS_PRELOADED);
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("pg_eventstore", size, &found);
+	if (!found)
+	{
+		memset(shared, 0, shared_size(nslots));
+		if (!pg_strong_random(&shared->life, sizeof(shared->life)))
+			shared->life = GetCurrentTimestamp();
+		shared->preloaded = preloading;
+		shared->nslots = nslots;
+		shared->lock = make_lock(preloading, shared);
+		for (int i = 0; i < nslots; i++)
+			init_slot(&shared->slots[i]);
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+static void
+request(void)
+{
+	if (previous_request != NULL)
+		previous_request();
+	RequestAddinShmemSpace(shared_size(ES_SLOTS_PRELOADED));
+	RequestNamedLWLockTranche(ES_TRANCHE, 1);
+}
+
+static void
+startup(void)
+{
+	if (previous_startup != NULL)
+		previous_startup();
+	attach(true);
+}
+
+/* The shared memory. */
+EsShared *
+es_shared(void)
+{
+	if (shared == NULL)
+	{
+		attach(false);
+		if (!shared->preloaded)
+			LWLockRegisterTranche(shared->lock->tranche, ES_TRANCHE);
+	}
+	return shared;
+}
+
+/* The slot of a database, or NULL; the caller holds the lock. */
+static EsSlot *
+find_slot(Oid database)
+{
+	EsShared *s = es_shared();
+
+	for (int i = 0; i < s->nslots; i++)
+	{
+		if (s->slots[i].database == database)
+			return &s->slots[i];
+	}
+	return NULL;
+}
+
+/* The slot of a database, made where there is none; NULL where no slot is free. */
+EsSlot *
+es_shared_slot(Oid database)
+{
+	EsShared *s = es_shared();
+	EsSlot   *slot;
+
+	LWLockAcquire(s->lock, LW_EXCLUSIVE);
+	slot = find_slot(database);
+	if (slot == NULL && (slot = find_slot(InvalidOid)) != NULL)
+	{
+		init_slot(slot);
+		slot->database = database;
+		slot->state = ES_WORKER_WANTED;
+	}
+	LWLockRelease(s->lock);
+	return slot;
+}
+
+/* The slot of this database, or NULL where all are taken. */
+EsSlot *
+es_shared_mine(void)
+{
+	if (mine == NULL || mine->database != MyDatabaseId)
+		mine = es_shared_slot(MyDatabaseId);
+	return mine;
+}
+
+/* The same without looking: may be called where nothing may fail. */
+EsSlot *
+es_shared_mine_if_known(void)
+{
+	return mine;
+}
+
+/* Gives a slot back; the caller holds the lock. */
+void
+es_shared_free(EsSlot *slot)
+{
+	slot->database = InvalidOid;
+}
+
+static void
+set_latch_of(PGPROC *proc)
+{
+	if (proc != NULL)
+		SetLatch(&proc->procLatch);
+}
+
+/* May be called where nothing may fail. */
+void
+es_shared_wake_launcher(void)
+{
+	if (shared != NULL)
+		set_latch_of(shared->launcher);
+}
+
+/*
+ * Says that there may be something to publish.  Only the first after the
+ * publisher has begun its last tick sets a latch; may be called where nothing may
+ * fail.
+ */
+void
+es_shared_wake(EsSlot *slot)
+{
+	PGPROC *publisher;
+
+	if (pg_atomic_exchange_u32(&slot->dirty, 1) != 0)
+		return;
+	publisher = slot->publisher;
+	if (publisher != NULL)
+		set_latch_of(publisher);
+	else
+		es_shared_wake_launcher();
+}
+
+/* Counts a call for the statistics. */
+void
+es_shared_count(EsCount what, int nevents)
+{
+	(void) es_shared_mine();
+	pending.counts = true;
+	if (what == ES_COUNT_CONFLICT)
+		pending.conflicts++;
+	else if (what == ES_COUNT_REPEATED)
+		pending.repeats++;
+	else
+	{
+		pending.appends++;
+		pending.events += nevents;
+	}
+}
+
+/* Wakes the publisher at the transaction's end, however it ends. */
+void
+es_shared_wake_at_end(void)
+{
+	(void) es_shared_mine();
+	pending.wake = true;
+}
+
+static void
+add_up(bool committed)
+{
+	if (pending.conflicts > 0)
+		pg_atomic_fetch_add_u64(&mine->conflicts, pending.conflicts);
+	if (pending.repeats > 0)
+		pg_atomic_fetch_add_u64(&mine->repeats, pending.repeats);
+	if (committed && pending.appends > 0)
+	{
+		pg_atomic_fetch_add_u64(&mine->appends, pending.appends);
+		pg_atomic_fetch_add_u64(&mine->events, pending.events);
+	}
+}
+
+/* The slot of a database, or NULL where nobody has asked for one. */
+EsSlot *
+es_shared_known(Oid database)
+{
+	EsShared *s = es_shared();
+	EsSlot   *slot;
+
+	LWLockAcquire(s->lock, LW_SHARED);
+	slot = find_slot(database);
+	LWLockRelease(s->lock);
+	return slot;
+}
+
+/* Notes a slot whose publisher is asked for when this transaction ends. */
+void
+es_shared_ask(EsSlot *slot)
+{
+	if (slot != NULL && nasked < ES_ASKED_MAX)
+		asked[nasked++] = slot;
+}
+
+/*
+ * Keeps a slot's publisher away until this transaction ends, and waits until it is
+ * gone, as long as PostgreSQL itself waits for sessions that are in the way.
+ */
+void
+es_shared_hold(EsSlot *slot)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ES_HOLD_MS);
+
+	if (slot == NULL || nheld == ES_ASKED_MAX)
+		return;
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot->held++;
+	slot->state = ES_WORKER_HELD;
+	held[nheld++] = slot;
+	/* its pid is its own as long as we have the lock */
+	if (slot->pid != 0)
+		(void) kill(slot->pid, SIGTERM);
+	LWLockRelease(shared->lock);
+	ConditionVariablePrepareToSleep(&slot->changed);
+	while (slot->pid != 0 && GetCurrentTimestamp() < until)
+		(void) ConditionVariableTimedSleep(&slot->changed, 100, PG_WAIT_EXTENSION);
+	ConditionVariableCancelSleep();
+}
+
+static void
+release_held(void)
+{
+	for (int i = 0; i < nheld; i++)
+	{
+		LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+		if (--held[i]->held == 0)
+			held[i]->state = ES_WORKER_NONE;
+		LWLockRelease(shared->lock);
+		es_shared_wake(held[i]);
+	}
+	for (int i = 0; i < nasked; i++)
+		es_shared_wake(asked[i]);
+	nheld = nasked = 0;
+}
+
+/*
+ * After the transaction has left the list of running ones, and before it gives
+ * its locks back: what it held, a tick does not count any more.
+ */
+static void
+at_end(XactEvent event, void *arg)
+{
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
+		return;
+	/* the slot may have been given to another database meanwhile */
+	if ((pending.wake || pending.counts) && es_shared_mine() != NULL)
+	{
+		if (pending.counts)
+			add_up(event != XACT_EVENT_ABORT);
+		if (pending.wake)
+			es_shared_wake(mine);
+	}
+	memset(&pending, 0, sizeof(pending));
+	release_held();
+}
+
+/* Called once, from _PG_init. */
+void
+es_shared_init(void)
+{
+	RegisterXactCallback(at_end, NULL);
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	previous_request = shmem_request_hook;
+	shmem_request_hook = request;
+	previous_startup = shmem_startup_hook;
+	shmem_startup_hook = startup;
+}

@@ -1,0 +1,343 @@
+/*
+ * status.c
+ *		What monitors see: the functions below the views es_outbox and es_stat_*,
+ *		and below es_status().
+ *
+ * The views' SQL joins what is here with PostgreSQL's own views.  Statistics tell of
+ * streams that are not the reader's own, if only by numbers: they are for members of
+ * pg_monitor and for the store's owner.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/twophase.h"
+#include "access/xlog.h"
+#include "catalog/pg_authid.h"
+#include "commands/dbcommands.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "load.h"
+#include "log.h"
+#include "marker.h"
+#include "rows.h"
+#include "scan.h"
+#include "shared.h"
+#include "store.h"
+#include "tick.h"
+
+PG_FUNCTION_INFO_V1(es_status_outbox);
+PG_FUNCTION_INFO_V1(es_status_publisher);
+PG_FUNCTION_INFO_V1(es_status_holders);
+PG_FUNCTION_INFO_V1(es_status_appends);
+PG_FUNCTION_INFO_V1(es_status_workers);
+
+/* May the current role see the statistics? */
+static const EsStore *
+check_monitor(void)
+{
+	const EsStore *store = es_store();
+
+	if (!has_privs_of_role(GetUserId(), ROLE_PG_MONITOR) &&
+		!has_privs_of_role(GetUserId(), store->owner))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("permission denied for statistics of the event store"),
+						errdetail("Role \"%s\" is no member of role pg_monitor.",
+								  GetUserNameFromId(GetUserId(), false)),
+						errhint("GRANT pg_monitor to that role.")));
+	return store;
+}
+
+/* Opens a scan over the events above the horizon that the caller's snapshot sees. */
+static EsScan *
+open_unpublished(Relation events, const EsStore *store, int64 horizon)
+{
+	EsScan *scan = es_scan_begin(events, store->events_position, GetActiveSnapshot(), 1);
+
+	es_scan_int8_key(scan, 1, BTGreaterStrategyNumber, horizon);
+	es_scan_seek(scan);
+	return scan;
+}
+
+/* es_outbox: what is appended and not published. */
+Datum
+es_status_outbox(PG_FUNCTION_ARGS)
+{
+	const EsStore  *store;
+	Relation        events = es_load_open(&store);
+	EsRows          rows = es_rows_begin(fcinfo);
+	EsScan         *scan = open_unpublished(events, store, es_tick_horizon(GetActiveSnapshot()));
+	TupleTableSlot *slot;
+
+	while ((slot = es_scan_next(scan, ForwardScanDirection)) != NULL)
+	{
+		es_rows_put_log(&rows, slot);
+		CHECK_FOR_INTERRUPTS();
+	}
+	es_scan_end(scan);
+	table_close(events, NoLock);
+	return (Datum) 0;
+}
+
+typedef struct Lag
+{
+	int64       horizon;
+	int64       events; /* above it */
+	int64       head;
+	TimestampTz since; /* when the first of them was appended */
+} Lag;
+
+static Lag
+measure_lag(const EsStore *store)
+{
+	Relation        events = table_open(store->events, AccessShareLock);
+	Lag             lag = {es_tick_horizon(GetActiveSnapshot())};
+	EsScan         *scan = open_unpublished(events, store, lag.horizon);
+	TupleTableSlot *slot;
+
+	while ((slot = es_scan_next(scan, ForwardScanDirection)) != NULL)
+	{
+		if (lag.events++ == 0)
+			lag.since = es_scan_int8(slot, ES_EVENTS_RECORDED_AT);
+		CHECK_FOR_INTERRUPTS();
+	}
+	es_scan_end(scan);
+	lag.head = es_log_head(events, store, GetActiveSnapshot());
+	table_close(events, NoLock);
+	return lag;
+}
+
+static const char *
+state_name(EsWorkerState state)
+{
+	static const char *const names[] = {
+		[ES_WORKER_NONE] = "none",         [ES_WORKER_WANTED] = "wanted",
+		[ES_WORKER_NO_SLOT] = "no room",   [ES_WORKER_STARTING] = "starting",
+		[ES_WORKER_IDLE] = "idle",         [ES_WORKER_BUSY] = "busy",
+		[ES_WORKER_BACKOFF] = "backs off", [ES_WORKER_HELD] = "held",
+	};
+
+	return names[state];
+}
+
+/* A copy of a slot; an unused one where there is none. */
+static EsSlot
+copy_slot(const EsSlot *slot)
+{
+	EsShared *shared = es_shared();
+	EsSlot    copy;
+
+	memset(&copy, 0, sizeof(copy));
+	if (slot != NULL)
+	{
+		LWLockAcquire(shared->lock, LW_SHARED);
+		copy = *slot;
+		LWLockRelease(shared->lock);
+	}
+	return copy;
+}
+
+/* A row under construction: values are put from left to right. */
+typedef struct Row
+{
+	Datum values[16];
+	bool  nulls[16];
+	int   n;
+} Row;
+
+static void
+put(Row *row, Datum value, bool isnull)
+{
+	Assert(row->n < (int) lengthof(row->values));
+	row->values[row->n] = value;
+	row->nulls[row->n++] = isnull;
+}
+
+static void
+put_int8(Row *row, int64 value)
+{
+	put(row, Int64GetDatum(value), false);
+}
+
+static void
+put_count(Row *row, pg_atomic_uint64 *count)
+{
+	put_int8(row, (int64) pg_atomic_read_u64(count));
+}
+
+static void
+put_text(Row *row, const char *value)
+{
+	put(row, value[0] == '\0' ? (Datum) 0 : CStringGetTextDatum(value), value[0] == '\0');
+}
+
+static void
+put_time(Row *row, TimestampTz value)
+{
+	put(row, TimestampTzGetDatum(value), value == 0);
+}
+
+static void
+put_pid(Row *row, int pid)
+{
+	put(row, Int32GetDatum(pid), pid == 0);
+}
+
+static void
+finish_row(EsRows *rows, Row *row)
+{
+	es_rows_put(rows, row->values, row->nulls);
+	row->n = 0;
+}
+
+/* es_stat_publisher's own columns: one row. */
+Datum
+es_status_publisher(PG_FUNCTION_ARGS)
+{
+	const EsStore *store = check_monitor();
+	EsRows         rows = es_rows_begin(fcinfo);
+	EsSlot         slot = copy_slot(es_shared_mine());
+	Lag            lag = measure_lag(store);
+	Row            row = {0};
+
+	put_int8(&row, lag.horizon);
+	put_int8(&row, lag.head);
+	put_int8(&row, lag.events);
+	put_time(&row, lag.since);
+	put_pid(&row, slot.pid);
+	put_text(&row, state_name(slot.state));
+	put_time(&row, slot.pid == 0 ? 0 : slot.started_at);
+	put_count(&row, &slot.ticks);
+	put_time(&row, (TimestampTz) pg_atomic_read_u64(&slot.tick_at));
+	put_count(&row, &slot.notified);
+	put_count(&row, &slot.notifications);
+	put_count(&row, &slot.skipped);
+	put(&row, BoolGetDatum(slot.queue_full), false);
+	put_text(&row, slot.error);
+	put_time(&row, slot.error_at);
+	put(&row, BoolGetDatum(es_shared()->preloaded), false);
+	finish_row(&rows, &row);
+	return (Datum) 0;
+}
+
+/* The transaction id of a prepared holder, or InvalidTransactionId. */
+static TransactionId
+prepared_xid(const EsHolder *holder)
+{
+	VirtualTransactionId vxid;
+	bool                 more;
+
+	if (holder->backend < 0)
+		return (TransactionId) holder->transaction;
+	vxid = es_compat_vxid((int) holder->backend, (LocalTransactionId) holder->transaction);
+	return TwoPhaseGetXidByVirtualXID(vxid, &more);
+}
+
+/* A holder's floor, as the newest tick knows it; above its last position where not. */
+static int64
+floor_of(const EsTick *tick, const EsHolder *holder)
+{
+	if (tick->life != es_shared()->life)
+		return tick->position + 1;
+	for (int i = 0; i < tick->nholders; i++)
+	{
+		if (tick->holders[i].backend == holder->backend &&
+			tick->holders[i].transaction == holder->transaction)
+			return tick->holders[i].floor;
+	}
+	return tick->last_position + 1;
+}
+
+/* The transactions that hold the horizon: pid or prepared transaction, and floor. */
+Datum
+es_status_holders(PG_FUNCTION_ARGS)
+{
+	const EsStore *store = check_monitor();
+	EsRows         rows = es_rows_begin(fcinfo);
+	EsTick         tick;
+	EsHolder      *holders;
+	Row            row = {0};
+	int            n;
+
+	if (RecoveryInProgress())
+		return (Datum) 0;
+	(void) es_tick_newest(store, &tick);
+	holders = es_marker_holders(store, &n);
+	for (int i = 0; i < n; i++)
+	{
+		int           pid = es_marker_pid(&holders[i]);
+		TransactionId xid = pid == 0 ? prepared_xid(&holders[i]) : InvalidTransactionId;
+
+		put_pid(&row, pid);
+		put(&row, TransactionIdGetDatum(xid), !TransactionIdIsValid(xid));
+		put_int8(&row, floor_of(&tick, &holders[i]));
+		finish_row(&rows, &row);
+	}
+	return (Datum) 0;
+}
+
+/* es_stat_appends: one row. */
+Datum
+es_status_appends(PG_FUNCTION_ARGS)
+{
+	EsRows rows = es_rows_begin(fcinfo);
+	EsSlot slot;
+	Row    row = {0};
+
+	(void) check_monitor();
+	slot = copy_slot(es_shared_mine());
+	put_count(&row, &slot.appends);
+	put_count(&row, &slot.events);
+	put_count(&row, &slot.conflicts);
+	put_count(&row, &slot.repeats);
+	finish_row(&rows, &row);
+	return (Datum) 0;
+}
+
+static void
+put_worker(EsRows *rows, const char *kind, const EsSlot *slot)
+{
+	char *database = slot == NULL ? NULL : get_database_name(slot->database);
+	Row   row = {0};
+
+	put_text(&row, kind);
+	put_text(&row, database == NULL ? "" : database);
+	put_pid(&row, slot == NULL ? es_shared()->launcher_pid : slot->pid);
+	put_text(&row, slot == NULL ? (es_shared()->launcher_pid == 0 ? "none" : "idle")
+								: state_name(slot->state));
+	put_time(&row, slot == NULL || slot->pid == 0 ? 0 : slot->started_at);
+	put_text(&row, slot == NULL ? "" : slot->error);
+	put_time(&row, slot == NULL ? 0 : slot->error_at);
+	finish_row(rows, &row);
+}
+
+/* es_stat_workers: the launcher, and the publisher of each database that has a store. */
+Datum
+es_status_workers(PG_FUNCTION_ARGS)
+{
+	EsShared *shared = es_shared();
+	EsRows    rows = es_rows_begin(fcinfo);
+	bool      sees_all;
+
+	(void) check_monitor();
+	sees_all = has_privs_of_role(GetUserId(), ROLE_PG_MONITOR);
+	(void) es_shared_mine();
+	if (shared->preloaded)
+		put_worker(&rows, "launcher", NULL);
+	for (int i = 0; i < shared->nslots; i++)
+	{
+		EsSlot slot = copy_slot(&shared->slots[i]);
+
+		if (OidIsValid(slot.database) && (slot.has_store || slot.database == MyDatabaseId) &&
+			(sees_all || slot.database == MyDatabaseId))
+			put_worker(&rows, "publisher", &slot);
+	}
+	return (Datum) 0;
+}

@@ -1,0 +1,331 @@
+/*
+ * tick.c
+ *		Ticks: all that reads or writes es.ticks.
+ *
+ * A tick is one move of the horizon.  The horizon is the highest tick that a
+ * snapshot sees, but for those of the reader's own transaction: what that one has
+ * not committed is published to nobody, and its snapshot may be older than what
+ * its tick speaks of.  A snapshot that sees a tick of another transaction is
+ * younger than the tick's commit, and so sees every event at or below it (P1),
+ * on the primary, on a standby and in a view (P3).
+ *
+ * Rows are inserted, never updated; old ones are thinned out to the last of each
+ * minute, a few at each tick, from where the tick before left off.  There is no
+ * unique key, and nothing waits for another transaction's rows, so that one that
+ * ticks and does not end stands in nobody's way.
+ *
+ * Rows are written into the table and its one index directly: no trigger fires,
+ * no user's code runs in a publisher (O6).
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "catalog/pg_type.h"
+#include "executor/tuptable.h"
+#include "fmgr.h"
+#include "nodes/execnodes.h"
+#include "utils/array.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "compat.h"
+#include "log.h"
+#include "scan.h"
+#include "tick.h"
+
+/* Ticks younger than this are all kept. */
+#define ES_TICK_FRESH (60 * USECS_PER_SEC)
+
+/* So many old ticks are looked at when one is written. */
+#define ES_TICK_PRUNE 16
+
+/* So many ticks that a snapshot does not see are passed one by one. */
+#define ES_TICK_STEPS 64
+
+static void
+seek_below(EsScan *scan, int64 below)
+{
+	es_scan_int8_key(scan, 1, BTLessStrategyNumber, below);
+	es_scan_seek(scan);
+}
+
+/* The holders are an array of numbers, three for each. */
+static void
+read_holders(TupleTableSlot *slot, EsTick *tick)
+{
+	bool       isnull;
+	Datum      datum = slot_getattr(slot, ES_TICKS_HOLDERS, &isnull);
+	ArrayType *array;
+
+	tick->nholders = 0;
+	tick->holders = NULL;
+	if (isnull)
+		return;
+	array = DatumGetArrayTypePCopy(datum);
+	if (ARR_NDIM(array) != 1 || ARR_HASNULL(array) || ARR_DIMS(array)[0] % 3 != 0)
+		elog(ERROR, "malformed holders in a tick at position %lld", (long long) tick->position);
+	tick->nholders = ARR_DIMS(array)[0] / 3;
+	tick->holders = (EsHolder *) ARR_DATA_PTR(array);
+}
+
+/*
+ * The newest tick of any transaction that has committed, and of this one; false
+ * where there is none yet, and zeros then.
+ */
+bool
+es_tick_newest(const EsStore *store, EsTick *tick)
+{
+	Relation        rel = table_open(store->ticks, AccessShareLock);
+	EsScan         *scan = es_scan_begin(rel, store->ticks_position, SnapshotSelf, 1);
+	TupleTableSlot *slot;
+
+	memset(tick, 0, sizeof(EsTick));
+	seek_below(scan, PG_INT64_MAX);
+	if ((slot = es_scan_next(scan, BackwardScanDirection)) != NULL)
+	{
+		tick->position = es_scan_int8(slot, ES_TICKS_POSITION);
+		tick->last_position = es_scan_int8(slot, ES_TICKS_LAST_POSITION);
+		tick->recorded_at = es_scan_int8(slot, ES_TICKS_RECORDED_AT);
+		tick->life = es_scan_int8(slot, ES_TICKS_LIFE);
+		tick->notified = es_scan_int8(slot, ES_TICKS_NOTIFIED);
+		tick->pruned = es_scan_int8(slot, ES_TICKS_PRUNED);
+		read_holders(slot, tick);
+	}
+	es_scan_end(scan);
+	table_close(rel, NoLock);
+	return slot != NULL;
+}
+
+static Datum
+holders_array(const EsTick *tick)
+{
+	Datum *elements = palloc(tick->nholders * 3 * sizeof(Datum));
+
+	for (int i = 0; i < tick->nholders; i++)
+	{
+		elements[3 * i] = Int64GetDatum(tick->holders[i].backend);
+		elements[3 * i + 1] = Int64GetDatum(tick->holders[i].transaction);
+		elements[3 * i + 2] = Int64GetDatum(tick->holders[i].floor);
+	}
+	return PointerGetDatum(construct_array(elements, tick->nholders * 3, INT8OID, sizeof(int64),
+										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+static void
+insert_row(Relation rel, Oid index_oid, TupleTableSlot *slot)
+{
+	Relation index = index_open(index_oid, RowExclusiveLock);
+	Datum    value = slot->tts_values[ES_TICKS_POSITION - 1];
+	bool     isnull = false;
+
+	table_tuple_insert(rel, slot, GetCurrentCommandId(true), 0, NULL);
+	(void) index_insert(index, &value, &isnull, &slot->tts_tid, rel, UNIQUE_CHECK_NO, false,
+						BuildIndexInfo(index));
+	index_close(index, NoLock);
+}
+
+/* Writes a tick in the current transaction. */
+void
+es_tick_write(const EsStore *store, const EsTick *tick)
+{
+	Relation        rel = table_open(store->ticks, RowExclusiveLock);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, 0, ES_TICKS_NATTS * sizeof(bool));
+	slot->tts_values[ES_TICKS_POSITION - 1] = Int64GetDatum(tick->position);
+	slot->tts_values[ES_TICKS_LAST_POSITION - 1] = Int64GetDatum(tick->last_position);
+	slot->tts_values[ES_TICKS_RECORDED_AT - 1] = TimestampTzGetDatum(tick->recorded_at);
+	slot->tts_values[ES_TICKS_LIFE - 1] = Int64GetDatum(tick->life);
+	slot->tts_values[ES_TICKS_NOTIFIED - 1] = Int64GetDatum(tick->notified);
+	slot->tts_values[ES_TICKS_PRUNED - 1] = Int64GetDatum(tick->pruned);
+	if (tick->nholders == 0)
+		slot->tts_isnull[ES_TICKS_HOLDERS - 1] = true;
+	else
+		slot->tts_values[ES_TICKS_HOLDERS - 1] = holders_array(tick);
+	ExecStoreVirtualTuple(slot);
+	insert_row(rel, store->ticks_position, slot);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(rel, NoLock);
+}
+
+/* Deletes a row if that can be done at once. */
+static bool
+delete_row(Relation rel, ItemPointer tid, Snapshot snapshot)
+{
+	TM_FailureData failure;
+
+	return table_tuple_delete(rel, tid, GetCurrentCommandId(true), snapshot, InvalidSnapshot, false,
+							  &failure, false) == TM_Ok;
+}
+
+static int64
+minute_of(TimestampTz time)
+{
+	return time / USECS_PER_MINUTE;
+}
+
+/*
+ * Thins out some of the old ticks: of those that fall into one minute the last
+ * stays, and so do the newest.  Answers up to which position it has come.
+ */
+int64
+es_tick_prune(const EsStore *store, const EsTick *newest)
+{
+	Relation        rel = table_open(store->ticks, RowExclusiveLock);
+	EsScan         *scan = es_scan_begin(rel, store->ticks_position, SnapshotSelf, 1);
+	int64           pruned = newest->pruned;
+	int64           position = 0;
+	int64           minute = 0;
+	ItemPointerData tid;
+	TupleTableSlot *slot;
+
+	ItemPointerSetInvalid(&tid);
+	es_scan_int8_key(scan, 1, BTGreaterStrategyNumber, pruned);
+	es_scan_seek(scan);
+	for (int i = 0; i < ES_TICK_PRUNE; i++)
+	{
+		if ((slot = es_scan_next(scan, ForwardScanDirection)) == NULL ||
+			es_scan_int8(slot, ES_TICKS_POSITION) >= newest->position ||
+			es_scan_int8(slot, ES_TICKS_RECORDED_AT) > newest->recorded_at - ES_TICK_FRESH)
+			break;
+		if (ItemPointerIsValid(&tid))
+		{
+			if (minute == minute_of(es_scan_int8(slot, ES_TICKS_RECORDED_AT)) &&
+				!delete_row(rel, &tid, SnapshotSelf))
+				break;
+			pruned = position;
+		}
+		tid = slot->tts_tid;
+		position = es_scan_int8(slot, ES_TICKS_POSITION);
+		minute = minute_of(es_scan_int8(slot, ES_TICKS_RECORDED_AT));
+	}
+	es_scan_end(scan);
+	table_close(rel, NoLock);
+	return pruned;
+}
+
+/* Does the snapshot see this row as another transaction's? */
+static bool
+is_seen(Relation rel, TupleTableSlot *slot, Snapshot snapshot)
+{
+	return table_tuple_satisfies_snapshot(rel, slot, snapshot) && !es_log_is_own(slot);
+}
+
+/*
+ * Looks at the highest position of a tick below a limit, 0 where there is none,
+ * and answers whether one of the ticks there is seen.
+ */
+static bool
+look_below(EsScan *scan, Relation rel, Snapshot snapshot, int64 limit, int64 *position)
+{
+	TupleTableSlot *slot;
+
+	*position = 0;
+	seek_below(scan, limit);
+	for (int i = 0; i < ES_TICK_STEPS; i++)
+	{
+		if ((slot = es_scan_next(scan, BackwardScanDirection)) == NULL)
+			return *position == 0;
+		if (i > 0 && es_scan_int8(slot, ES_TICKS_POSITION) < *position)
+			return false;
+		*position = es_scan_int8(slot, ES_TICKS_POSITION);
+		if (is_seen(rel, slot, snapshot))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * An old snapshot, with more ticks above it than one would walk over: leaps down
+ * until a tick is seen, then halves what lies between it and the lowest that is
+ * not.  There is no tick in (seen, low], and none that is seen from unseen on.
+ */
+static int64
+leap(EsScan *scan, Relation rel, Snapshot snapshot, int64 unseen)
+{
+	int64 distance = 1024;
+	int64 seen;
+	int64 low;
+
+	while (!look_below(scan, rel, snapshot, Max(unseen - distance, 1), &seen))
+	{
+		unseen = seen;
+		distance *= 2;
+	}
+	low = seen;
+	while (unseen - low > 1)
+	{
+		int64 middle = low + (unseen - low) / 2;
+		int64 found;
+		bool  is_visible = look_below(scan, rel, snapshot, middle + 1, &found);
+
+		if (found > seen && !is_visible)
+			unseen = found;
+		else
+		{
+			seen = Max(seen, found);
+			low = middle;
+		}
+	}
+	return seen;
+}
+
+static int64
+find_horizon(Relation rel, Oid index, Snapshot snapshot)
+{
+	/* every row, dead ones too, so that it is known how many are passed over */
+	EsScan         *scan = es_scan_begin(rel, index, SnapshotAny, 1);
+	TupleTableSlot *slot;
+	int64           position = 0;
+	int             steps = 0;
+
+	seek_below(scan, PG_INT64_MAX);
+	while ((slot = es_scan_next(scan, BackwardScanDirection)) != NULL)
+	{
+		position = es_scan_int8(slot, ES_TICKS_POSITION);
+		if (is_seen(rel, slot, snapshot))
+			break;
+		if (++steps == ES_TICK_STEPS)
+		{
+			position = leap(scan, rel, snapshot, position);
+			break;
+		}
+	}
+	es_scan_end(scan);
+	return slot == NULL ? 0 : position;
+}
+
+/*
+ * The horizon as a snapshot sees it.  Where the isolation level keeps one
+ * snapshot for the transaction, it is looked up once.
+ */
+int64
+es_tick_horizon(Snapshot snapshot)
+{
+	static LocalTransactionId known = InvalidLocalTransactionId;
+	static uint64             known_generation;
+	static int64              horizon;
+	const EsStore            *store;
+	Relation                  rel;
+	int64                     found;
+
+	if (IsolationUsesXactSnapshot() && known == es_compat_my_lxid() &&
+		known_generation == es_store_generation())
+		return horizon;
+	rel = es_store_open_ticks(AccessShareLock, &store);
+	found = find_horizon(rel, store->ticks_position, snapshot);
+	table_close(rel, NoLock);
+	if (IsolationUsesXactSnapshot())
+	{
+		known = es_compat_my_lxid();
+		known_generation = es_store_generation();
+		horizon = found;
+	}
+	return found;
+}

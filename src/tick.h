@@ -1,0 +1,31 @@
+/*
+ * tick.h
+ *		Ticks: the moves of the horizon, rows of es.ticks.
+ */
+#ifndef ES_TICK_H
+#define ES_TICK_H
+
+#include "datatype/timestamp.h"
+#include "utils/snapshot.h"
+
+#include "marker.h"
+#include "store.h"
+
+typedef struct EsTick
+{
+	int64       position;      /* the horizon */
+	int64       last_position; /* the last that had been given */
+	TimestampTz recorded_at;
+	int64       life;     /* of the server, whose transactions the holders are */
+	int64       notified; /* up to which listeners had been told */
+	int64       pruned;   /* up to which older ticks had been thinned out */
+	int         nholders;
+	EsHolder   *holders;
+} EsTick;
+
+extern bool  es_tick_newest(const EsStore *store, EsTick *tick);
+extern void  es_tick_write(const EsStore *store, const EsTick *tick);
+extern int64 es_tick_prune(const EsStore *store, const EsTick *newest);
+extern int64 es_tick_horizon(Snapshot snapshot);
+
+#endif
