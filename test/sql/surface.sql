@@ -28,7 +28,17 @@ SELECT proname AS "function", obj_description(oid, 'pg_proc') AS comment FROM fu
 -- Other members of the extension.
 SELECT pg_describe_object(classid, objid, objsubid) FROM pg_depend
 WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e' AND classid <> 'pg_proc'::regclass
-  AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pg_eventstore');
+  AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pg_eventstore')
+ORDER BY pg_describe_object(classid, objid, objsubid) COLLATE "C";
+-- Its views, their columns, and who may read them.
+CREATE TEMP VIEW views AS
+SELECT c.* FROM pg_class AS c JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'pg_eventstore';
+SELECT relname AS view, array_agg(a.grantee::regrole::text || ' ' || a.privilege_type) FILTER (WHERE a.grantee <> relowner) AS grants,
+       obj_description(oid, 'pg_class') AS comment
+FROM views LEFT JOIN LATERAL aclexplode(relacl) AS a ON true GROUP BY oid, relname ORDER BY relname COLLATE "C";
+SELECT relname AS view, attname AS column, format_type(atttypid, atttypmod) AS type
+FROM views AS v JOIN pg_attribute ON attrelid = v.oid AND attnum > 0 ORDER BY relname COLLATE "C", attnum;
 
 -- The tables.
 CREATE TEMP VIEW relations AS
@@ -42,6 +52,10 @@ SELECT nspname || '.' || relname AS "table", attname AS column, format_type(attt
 FROM relations AS r JOIN pg_attribute ON attrelid = r.oid AND attnum > 0 AND NOT attisdropped
 LEFT JOIN pg_collation AS c ON c.oid = attcollation
 WHERE relkind = 'r' ORDER BY nspname COLLATE "C", relname COLLATE "C", attnum;
+-- The view.
+SELECT string_agg(attname, ', ' ORDER BY attnum) AS columns, reloptions AS options
+FROM relations AS r JOIN pg_attribute ON attrelid = r.oid AND attnum > 0
+WHERE relname = 'log' GROUP BY reloptions;
 -- (PostgreSQL 18 lists NOT NULL among the constraints.)
 SELECT conrelid::regclass AS "table", conname AS "constraint", pg_get_constraintdef(c.oid) AS definition, convalidated AS valid
 FROM pg_constraint AS c JOIN relations AS r ON r.oid = conrelid WHERE contype <> 'n'
@@ -50,7 +64,7 @@ SELECT pg_get_indexdef(oid) AS index, obj_description(oid, 'pg_class') AS commen
 FROM relations WHERE relkind = 'i' ORDER BY relname COLLATE "C";
 SELECT tgrelid::regclass AS "table", tgname AS "trigger", replace(pg_get_triggerdef(t.oid), 'public.', '') AS definition,
        CASE tgenabled WHEN 'A' THEN 'always' ELSE tgenabled::text END AS fires, obj_description(t.oid, 'pg_trigger') AS comment
-FROM pg_trigger AS t JOIN relations AS r ON r.oid = tgrelid WHERE NOT tgisinternal ORDER BY tgname COLLATE "C";
+FROM pg_trigger AS t JOIN relations AS r ON r.oid = tgrelid WHERE NOT tgisinternal ORDER BY tgrelid::regclass::text COLLATE "C", tgname COLLATE "C";
 SELECT seqstart, seqincrement, seqmin, seqmax, seqcache, seqcycle, format_type(seqtypid, NULL) AS type
 FROM pg_sequence JOIN relations AS r ON r.oid = seqrelid;
 -- No role but the owner has any right to them.
@@ -85,6 +99,7 @@ SELECT proname FROM functions WHERE pronargs > 0 AND (proargnames IS NULL OR '' 
 SELECT proname FROM functions WHERE 'tenant' = ANY (proargnames[1:pronargs]) AND (proargnames[pronargs] <> 'tenant' OR pronargdefaults = 0);
 -- Everything has a comment.
 SELECT proname FROM functions WHERE obj_description(oid, 'pg_proc') IS NULL;
+SELECT relname FROM views WHERE obj_description(oid, 'pg_class') IS NULL;
 SELECT nspname FROM pg_namespace WHERE nspname IN ('es', 'es_private') AND obj_description(oid, 'pg_namespace') IS NULL;
 SELECT nspname, relname FROM relations WHERE obj_description(oid, 'pg_class') IS NULL
 	AND NOT (relkind = 'i' AND EXISTS (SELECT 1 FROM pg_constraint AS c WHERE c.conindid = relations.oid AND obj_description(c.oid, 'pg_constraint') IS NOT NULL));
@@ -96,9 +111,13 @@ WHERE contype <> 'n' AND obj_description(pg_constraint.oid, 'pg_constraint') IS 
 SELECT proname FROM functions WHERE (provolatile = 'v') <> (proparallel = 'u');
 -- Only the guard is closed to PUBLIC.
 SELECT proname FROM functions WHERE NOT has_function_privilege('public', oid, 'EXECUTE');
--- Nothing that stores data depends on a member of the extension but the guards (O2).
-SELECT pg_describe_object(classid, objid, objsubid) AS object FROM pg_depend
-JOIN functions AS f ON refclassid = 'pg_proc'::regclass AND refobjid = f.oid ORDER BY objid;
+-- Nothing that stores data depends on a member of the extension but the guards (O2); the view stores none.
+SELECT pg_describe_object(d.classid, d.objid, d.objsubid) AS object FROM pg_depend AS d
+JOIN functions AS f ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = f.oid
+LEFT JOIN pg_rewrite AS r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+WHERE NOT EXISTS (SELECT FROM pg_depend AS m WHERE m.refclassid = 'pg_extension'::regclass AND m.deptype = 'e'
+	AND (m.classid, m.objid) IN ((d.classid, d.objid), ('pg_class'::regclass, r.ev_class)))
+ORDER BY pg_describe_object(d.classid, d.objid, d.objsubid) COLLATE "C";
 
 \c :home
 DROP DATABASE es_test_surface;
