@@ -57,8 +57,8 @@ PG_FUNCTION_INFO_V1(es_publish);
 PG_FUNCTION_INFO_V1(es_wait);
 PG_FUNCTION_INFO_V1(es_horizon);
 
-static XLogRecPtr         must_be_flushed; /* where WAL ended when the holders were read */
-static LocalTransactionId ticked = InvalidLocalTransactionId; /* has written a tick here */
+static XLogRecPtr       must_be_flushed; /* where WAL ended when the holders were read */
+static SubTransactionId ticked = InvalidSubTransactionId; /* where es_publish() wrote a tick */
 
 static const EsHolder *
 find_holder(const EsTick *tick, const EsHolder *wanted)
@@ -165,11 +165,11 @@ es_publish_is_flushed(void)
 	return SyncRepStandbyNames[0] == '\0' && GetFlushRecPtr(NULL) >= must_be_flushed;
 }
 
-/* Has this transaction taken a tick by es_publish()? */
+/* Has this transaction taken a tick by es_publish(), and not rolled it back? */
 static bool
 has_ticked(void)
 {
-	return ticked != InvalidLocalTransactionId && ticked == es_compat_my_lxid();
+	return ticked != InvalidSubTransactionId;
 }
 
 /*
@@ -177,35 +177,50 @@ has_ticked(void)
  * cannot be prepared: who commits it later might have set something else.
  */
 static void
-before_end(XactEvent event, void *arg)
+before_end(XactEvent event)
 {
-	if (!has_ticked())
-		return;
 	if (event == XACT_EVENT_PRE_PREPARE)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("cannot PREPARE a transaction that has called es_publish()"),
 						errhint("Call it in a transaction of its own.")));
-	if (event == XACT_EVENT_PRE_COMMIT)
-	{
-		ForceSyncCommit();
-		if (synchronous_commit < SYNCHRONOUS_COMMIT_REMOTE_FLUSH)
-			(void) set_config_option("synchronous_commit", "on", PGC_USERSET, PGC_S_SESSION,
-									 GUC_ACTION_LOCAL, true, 0, false);
-	}
-	else if (event == XACT_EVENT_COMMIT)
-	{
-		EsSlot *slot = es_shared_mine_if_known();
+	if (event != XACT_EVENT_PRE_COMMIT)
+		return;
+	ForceSyncCommit();
+	if (synchronous_commit < SYNCHRONOUS_COMMIT_REMOTE_FLUSH)
+		(void) set_config_option("synchronous_commit", "on", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_LOCAL, true, 0, false);
+}
 
-		if (slot != NULL)
-			ConditionVariableBroadcast(&slot->published);
-	}
+static void
+at_end(XactEvent event, void *arg)
+{
+	EsSlot *slot = es_shared_mine_if_known();
+
+	if (!has_ticked())
+		return;
+	before_end(event);
+	if (event == XACT_EVENT_COMMIT && slot != NULL)
+		ConditionVariableBroadcast(&slot->published);
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT)
+		ticked = InvalidSubTransactionId;
+}
+
+/* A subtransaction hands its tick up, or has lost it. */
+static void
+at_sub_end(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB && ticked >= subid)
+		ticked = InvalidSubTransactionId;
+	else if (event == SUBXACT_EVENT_COMMIT_SUB && ticked == subid)
+		ticked = parent;
 }
 
 /* Called once, from _PG_init. */
 void
 es_publish_init(void)
 {
-	RegisterXactCallback(before_end, NULL);
+	RegisterXactCallback(at_end, NULL);
+	RegisterSubXactCallback(at_sub_end, NULL);
 }
 
 /* A tick in a transaction that has written would not speak of what it has written. */
@@ -239,7 +254,7 @@ es_publish(PG_FUNCTION_ARGS)
 	(void) es_shared_mine();
 	if (es_publish_tick(&tick, true))
 	{
-		ticked = es_compat_my_lxid();
+		ticked = GetCurrentSubTransactionId();
 		es_shared_wake_at_end();
 	}
 	PG_RETURN_INT64(tick.position);
