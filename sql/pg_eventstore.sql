@@ -451,6 +451,7 @@ SELECT 'publisher',
     CASE WHEN p.standby THEN 'This is a standby: it shows what the primary has published.'
          WHEN p.pid IS NULL AND p.state OPERATOR(pg_catalog.=) 'no room'
          THEN pg_catalog.format('The server has no room for another background worker: max_worker_processes is %s.', pg_catalog.current_setting('max_worker_processes'))
+         WHEN p.state OPERATOR(pg_catalog.=) 'no slot' THEN 'More databases have an event store than shared memory has room for.'
          WHEN p.pid IS NULL AND p.last_error IS NOT NULL
          THEN pg_catalog.format('No publisher runs. The last one ended with: %s', p.last_error)
          WHEN p.pid IS NULL THEN 'No publisher runs.'
@@ -461,6 +462,8 @@ SELECT 'publisher',
          ELSE pg_catalog.format('The publisher (pid %s) runs.', p.pid) END,
     CASE WHEN p.standby THEN NULL
          WHEN p.pid IS NULL AND p.state OPERATOR(pg_catalog.=) 'no room' THEN 'Raise max_worker_processes; until then call es_publish().'
+         WHEN p.state OPERATOR(pg_catalog.=) 'no slot' AND p.preloaded THEN 'Call es_publish() before reading, or move some databases to another server.'
+         WHEN p.state OPERATOR(pg_catalog.=) 'no slot' THEN 'Preload the library, which makes more room; until then call es_publish().'
          WHEN p.pid IS NULL AND NOT p.preloaded THEN 'Call es_start_worker(), or es_publish() before reading.'
          WHEN p.pid IS NULL OR p.state OPERATOR(pg_catalog.=) 'backs off' THEN 'The server''s log tells more.'
          WHEN p.late AND p.holder_pid IS NULL AND p.holder_gid IS NULL

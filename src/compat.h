@@ -62,6 +62,17 @@ es_compat_vxid(int backend, LocalTransactionId transaction)
 	return vxid;
 }
 
+/* Who holds a lock, as the lock manager lists it. */
+static inline VirtualTransactionId
+es_compat_lock_vxid(const LockInstanceData *lock)
+{
+#if PG_VERSION_NUM >= 170000
+	return lock->vxid;
+#else
+	return es_compat_vxid(lock->backend, lock->lxid);
+#endif
+}
+
 /* The process that runs a virtual transaction, or 0. */
 static inline int
 es_compat_vxid_pid(int backend, LocalTransactionId transaction)

@@ -6,9 +6,9 @@
  * A promotion, a point-in-time recovery, a restored dump and a copied database
  * continue an older state of the log: events that consumers have seen may be
  * missing.  What tells them is the database's identity: system identifier,
- * timeline and the database's OID.  The first append or tick that finds another
- * identity than the newest epoch's moves the sequence far up, and records the
- * hole.  A cursor within a hole has seen what is lost: SE005, for ever (P6).
+ * timeline, and the OIDs of the database and of this table.  The first append or tick that finds
+ *another identity than the newest epoch's moves the sequence far up, and records the hole.  A
+ *cursor within a hole has seen what is lost: SE005, for ever (P6).
  *
  *	   epoch n                        hole                     epoch n + 1
  *	 ------------ last_position )                  [ first_position -----------
@@ -57,6 +57,7 @@ typedef struct Epoch
 	int64 timeline;
 	int64 system;
 	int64 database;
+	int64 relation; /* es.epochs itself: another one after a restore */
 } Epoch;
 
 static uint64 checked = 0; /* the generation of the store that was found to be in order */
@@ -99,15 +100,17 @@ epoch_of(TupleTableSlot *slot)
 	epoch.timeline = es_scan_int8(slot, ES_EPOCHS_TIMELINE);
 	epoch.system = es_scan_int8(slot, ES_EPOCHS_SYSTEM);
 	epoch.database = es_scan_int8(slot, ES_EPOCHS_DATABASE);
+	epoch.relation = es_scan_int8(slot, ES_EPOCHS_RELATION);
 	return epoch;
 }
 
 /* Is this the identity that the database has now? */
 static bool
-is_current(const Epoch *epoch)
+is_current(const EsStore *store, const Epoch *epoch)
 {
 	return epoch->number > 0 && epoch->timeline == GetWALInsertionTimeLine() &&
-		   epoch->system == (int64) GetSystemIdentifier() && epoch->database == MyDatabaseId;
+		   epoch->system == (int64) GetSystemIdentifier() && epoch->database == MyDatabaseId &&
+		   epoch->relation == store->epochs;
 }
 
 /*
@@ -129,7 +132,8 @@ walk(const EsStore *store, Snapshot snapshot, int64 cursor, Epoch *hole)
 
 		if (hole != NULL && cursor > epoch.last && cursor < epoch.first - 1)
 			*hole = epoch;
-		if (epoch.number > newest.number || (epoch.number == newest.number && !is_current(&epoch)))
+		if (epoch.number > newest.number ||
+			(epoch.number == newest.number && !is_current(store, &epoch)))
 			newest = epoch;
 	}
 	table_endscan(scan);
@@ -169,21 +173,23 @@ set_sequence(const EsStore *store, int64 value)
 static void
 write_epoch(const EsStore *store, const Epoch *epoch)
 {
-	Relation  rel = table_open(store->epochs, RowExclusiveLock);
-	Datum     values[ES_EPOCHS_NATTS];
-	bool      nulls[ES_EPOCHS_NATTS] = {false};
-	HeapTuple tuple;
+	Relation        rel = table_open(store->epochs, RowExclusiveLock);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsHeapTuple);
+	HeapTuple       tuple;
 
-	values[ES_EPOCHS_EPOCH - 1] = Int32GetDatum(epoch->number);
-	values[ES_EPOCHS_LAST_POSITION - 1] = Int64GetDatum(epoch->last);
-	values[ES_EPOCHS_FIRST_POSITION - 1] = Int64GetDatum(epoch->first);
-	values[ES_EPOCHS_TIMELINE - 1] = Int64GetDatum(epoch->timeline);
-	values[ES_EPOCHS_SYSTEM - 1] = Int64GetDatum(epoch->system);
-	values[ES_EPOCHS_DATABASE - 1] = Int64GetDatum(epoch->database);
-	values[ES_EPOCHS_OPENED_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
-	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+	es_scan_begin_row(slot);
+	es_scan_put(slot, ES_EPOCHS_EPOCH, Int32GetDatum(epoch->number));
+	es_scan_put(slot, ES_EPOCHS_LAST_POSITION, Int64GetDatum(epoch->last));
+	es_scan_put(slot, ES_EPOCHS_FIRST_POSITION, Int64GetDatum(epoch->first));
+	es_scan_put(slot, ES_EPOCHS_TIMELINE, Int64GetDatum(epoch->timeline));
+	es_scan_put(slot, ES_EPOCHS_SYSTEM, Int64GetDatum(epoch->system));
+	es_scan_put(slot, ES_EPOCHS_DATABASE, Int64GetDatum(epoch->database));
+	es_scan_put(slot, ES_EPOCHS_RELATION, Int64GetDatum(epoch->relation));
+	es_scan_put(slot, ES_EPOCHS_OPENED_AT, TimestampTzGetDatum(GetCurrentTimestamp()));
+	tuple = heap_form_tuple(RelationGetDescr(rel), slot->tts_values, slot->tts_isnull);
 	heap_insert(rel, tuple, GetCurrentCommandId(true), HEAP_INSERT_FROZEN, NULL);
 	heap_freetuple(tuple);
+	ExecDropSingleTupleTableSlot(slot);
 	table_close(rel, NoLock);
 }
 
@@ -218,6 +224,7 @@ open_epoch(const EsStore *store, Epoch before)
 	now.timeline = GetWALInsertionTimeLine();
 	now.system = (int64) GetSystemIdentifier();
 	now.database = MyDatabaseId;
+	now.relation = store->epochs;
 	now.first = now.last + 1;
 	if (before.number > 0)
 	{
@@ -225,7 +232,8 @@ open_epoch(const EsStore *store, Epoch before)
 
 		set_sequence(store, given);
 		now.first = given + 1;
-		if (before.system != now.system || before.database != now.database)
+		if (before.system != now.system || before.relation != now.relation ||
+			before.database != now.database)
 			begin_notifying_here(store, given);
 		ereport(LOG, (errmsg("pg_eventstore: epoch %d of the event store begins at position %lld",
 							 now.number, (long long) now.first),
@@ -234,6 +242,13 @@ open_epoch(const EsStore *store, Epoch before)
 								(long long) now.last)));
 	}
 	write_epoch(store, &now);
+}
+
+/* Has es_epoch_check() looked since the store may last have changed? */
+bool
+es_epoch_is_checked(void)
+{
+	return checked == es_store_generation();
 }
 
 /*
@@ -246,14 +261,14 @@ es_epoch_check(const EsStore *store)
 {
 	Epoch newest;
 
-	if (checked == es_store_generation() && checked != 0)
+	if (es_epoch_is_checked())
 		return;
 	newest = walk(store, SnapshotSelf, 0, NULL);
-	if (!is_current(&newest))
+	if (!is_current(store, &newest))
 	{
 		es_lock_epoch();
 		newest = walk(store, SnapshotSelf, 0, NULL);
-		if (!is_current(&newest))
+		if (!is_current(store, &newest))
 			open_epoch(store, newest);
 		es_unlock_epoch();
 	}

@@ -47,8 +47,9 @@
 
 PG_FUNCTION_INFO_V1(es_start_worker);
 
-#define ES_LAUNCH_IDLE  60000 /* ms */
-#define ES_LAUNCH_RETRY 1000
+#define ES_LAUNCH_IDLE   60000 /* ms */
+#define ES_LAUNCH_RETRY  1000
+#define ES_LAUNCH_FAILED 10000
 
 /* Publishers that were asked for and have not ended, one for each slot at most. */
 static BackgroundWorkerHandle **handles;
@@ -173,9 +174,13 @@ reap(void)
 		pfree(handles[i]);
 		handles[i] = NULL;
 		if (slot->state == ES_WORKER_STARTING)
-			slot->state = ES_WORKER_NONE;
-		if (slot->pid == 0 && slot->held == 0 && !slot->has_store &&
-			pg_atomic_read_u32(&slot->dirty) == 0)
+		{
+			/* it has not come as far as to say what it found */
+			slot->state = ES_WORKER_WANTED;
+			slot->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ES_LAUNCH_FAILED);
+		}
+		else if (slot->pid == 0 && slot->held == 0 && !slot->has_store &&
+				 pg_atomic_read_u32(&slot->dirty) == 0)
 			es_shared_free(slot);
 	}
 	LWLockRelease(shared->lock);
@@ -215,7 +220,7 @@ set_slot(EsSlot *slot, EsWorkerState state, TimestampTz now)
 	slot->started_at = now;
 	/* one that ends at once is not asked for again at once */
 	slot->retry_at = TimestampTzPlusMilliseconds(now, ES_LAUNCH_RETRY);
-	if (state == ES_WORKER_NONE)
+	if (state == ES_WORKER_NONE && slot->pid == 0 && slot->held == 0)
 		es_shared_free(slot);
 	LWLockRelease(shared->lock);
 }

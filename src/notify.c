@@ -21,6 +21,7 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
+#include "utils/numeric.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -40,26 +41,91 @@
 /* Events that one transaction looks at, so that the next tick need not wait long. */
 #define ES_NOTIFY_LOOKS 100000
 
+/* Adds a string, or notes by one character too many that it has no room. */
+static void
+add_string(StringInfo buf, const char *string, int length)
+{
+	if (buf->len + length >= ES_NOTIFY_MAX)
+		buf->len = ES_NOTIFY_MAX;
+	else
+		escape_json(buf, pnstrdup(string, length));
+}
+
 static void
 add_text(StringInfo buf, const char *key, text *value)
 {
 	appendStringInfo(buf, "\"%s\": ", key);
-	escape_json(buf, text_to_cstring(value));
+	add_string(buf, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
 	appendStringInfoString(buf, ", ");
+}
+
+/* A number, a string, true, false or null. */
+static void
+add_scalar(StringInfo buf, const JsonbValue *value)
+{
+	switch (value->type)
+	{
+		case jbvString:
+			add_string(buf, value->val.string.val, value->val.string.len);
+			break;
+		case jbvNumeric:
+			appendStringInfoString(buf, DatumGetCString(DirectFunctionCall1(
+											numeric_out, NumericGetDatum(value->val.numeric))));
+			break;
+		case jbvBool:
+			appendStringInfoString(buf, value->val.boolean ? "true" : "false");
+			break;
+		default:
+			appendStringInfoString(buf, "null");
+			break;
+	}
+}
+
+/*
+ * Adds a value, until there is no more room.  (A few bytes of jsonb may be many
+ * megabytes of text.)
+ */
+static void
+add_value(StringInfo buf, Jsonb *value)
+{
+	JsonbIterator     *iterator = JsonbIteratorInit(&value->root);
+	JsonbIteratorToken token;
+	JsonbValue         v;
+	bool               is_scalar = JB_ROOT_IS_SCALAR(value); /* in an array that is not shown */
+	bool               comma_due = false;
+
+	while (buf->len < ES_NOTIFY_MAX &&
+		   (token = JsonbIteratorNext(&iterator, &v, false)) != WJB_DONE)
+	{
+		bool opens = token == WJB_BEGIN_ARRAY || token == WJB_BEGIN_OBJECT;
+		bool closes = token == WJB_END_ARRAY || token == WJB_END_OBJECT;
+
+		if (is_scalar && (opens || closes))
+			continue;
+		if (comma_due && !closes)
+			appendStringInfoString(buf, ", ");
+		if (opens)
+			appendStringInfoChar(buf, token == WJB_BEGIN_ARRAY ? '[' : '{');
+		else if (closes)
+			appendStringInfoChar(buf, token == WJB_END_ARRAY ? ']' : '}');
+		else
+			add_scalar(buf, &v);
+		if (token == WJB_KEY)
+			appendStringInfoString(buf, ": ");
+		comma_due = !opens && token != WJB_KEY;
+	}
 }
 
 static void
 add_jsonb(StringInfo buf, const char *key, TupleTableSlot *event, AttrNumber column)
 {
-	bool   isnull;
-	Datum  datum = slot_getattr(event, column, &isnull);
-	Jsonb *value;
+	bool  isnull;
+	Datum datum = slot_getattr(event, column, &isnull);
 
 	if (isnull)
 		return;
-	value = DatumGetJsonbP(datum);
 	appendStringInfo(buf, "\"%s\": ", key);
-	(void) JsonbToCString(buf, &value->root, VARSIZE(value));
+	add_value(buf, DatumGetJsonbP(datum));
 	appendStringInfoString(buf, ", ");
 }
 
@@ -109,7 +175,7 @@ event_json(TupleTableSlot *event)
 	finish(&buf, !no_payload);
 	if (buf.len >= ES_NOTIFY_MAX)
 	{
-		buf.len = place;
+		buf.len = place; /* which is always short enough */
 		finish(&buf, true);
 	}
 	return buf.data;

@@ -30,6 +30,7 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "fmgr.h"
@@ -37,8 +38,10 @@
 #include "pgstat.h"
 #include "replication/syncrep.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -129,6 +132,40 @@ compute(const EsStore *store, const EsTick *before, EsTick *next)
 }
 
 /*
+ * Opens es.ticks and holds what a tick looks at, so that nobody can empty the store,
+ * or make the marker anew, before the tick is written.  Who would, locks the epochs
+ * before the ticks; so do we, and hold neither while we wait for the other.
+ */
+static Relation
+hold_store(const EsStore **store)
+{
+	for (;;)
+	{
+		Relation ticks;
+		Oid      appending;
+
+		es_epoch_check(es_store());
+		ticks = es_store_open_ticks(RowExclusiveLock, store);
+		appending = (*store)->appending;
+		LockRelationOid(appending, AccessShareLock);
+		*store = es_store();
+		if ((*store)->appending == appending && (*store)->ticks == RelationGetRelid(ticks) &&
+			es_epoch_is_checked())
+			return ticks;
+		UnlockRelationOid(appending, AccessShareLock);
+		table_close(ticks, RowExclusiveLock);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* Can a tick go on from this state?  Else the newest of the table is the one. */
+static bool
+is_usable(const EsTick *state)
+{
+	return state->life == es_shared()->life && state->generation == es_store_generation();
+}
+
+/*
  * Step 5: takes a tick, and writes it in the current transaction if the horizon
  * rises, or, with remember, if the next publisher would otherwise have to give
  * lower floors.  tick is the state to go on from, or zeros, and becomes the new
@@ -139,19 +176,23 @@ compute(const EsStore *store, const EsTick *before, EsTick *next)
 bool
 es_publish_tick(EsTick *tick, bool remember)
 {
-	const EsStore *store = es_store();
+	const EsStore *store;
+	Relation       ticks = hold_store(&store);
 	EsTick         before = *tick;
 	bool           is_news;
+	bool           written;
 
-	es_epoch_check(store);
-	if (before.life != es_shared()->life)
+	if (!is_usable(&before))
 		(void) es_tick_newest(store, &before);
 	is_news = compute(store, &before, tick);
-	if (tick->position == before.position && !(remember && is_news))
-		return false;
-	tick->pruned = es_tick_prune(store, &before);
-	es_tick_write(store, tick);
-	return true;
+	written = tick->position > before.position || (remember && is_news);
+	if (written)
+	{
+		tick->pruned = es_tick_prune(store, &before);
+		es_tick_write(store, tick);
+	}
+	table_close(ticks, NoLock);
+	return written;
 }
 
 /*

@@ -56,9 +56,8 @@ typedef struct Publisher
 {
 	EsSlot       *slot;
 	char         *database;
-	MemoryContext context;    /* of what outlives a transaction */
-	EsTick        state;      /* what the next tick goes on from; zeros: from the table */
-	uint64        generation; /* of the store that the state is of */
+	MemoryContext context; /* of what outlives a transaction */
+	EsTick        state;   /* what the next tick goes on from; zeros: from the table */
 	int64         notified;
 	TimestampTz   notify_at; /* not before */
 	int           backoff;
@@ -86,16 +85,21 @@ leave_slot(int code, Datum arg)
 	es_shared_wake_launcher();
 }
 
-/* Takes the slot, if no other publisher has it and nobody keeps us away. */
+/*
+ * Takes the slot, if there is a store, no other publisher has it and nobody keeps
+ * us away.
+ */
 static bool
-take_slot(EsSlot *slot)
+take_slot(EsSlot *slot, bool has_store)
 {
 	EsShared *shared = es_shared();
 	bool      taken;
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	taken = slot->pid == 0 && slot->held == 0;
-	slot->has_store = true;
+	taken = has_store && slot->pid == 0 && slot->held == 0;
+	slot->has_store = has_store;
+	if (slot->state == ES_WORKER_STARTING)
+		slot->state = ES_WORKER_NONE;
 	if (taken)
 	{
 		slot->pid = MyProcPid;
@@ -200,39 +204,38 @@ announce(Publisher *p)
 	ConditionVariableBroadcast(&p->slot->published);
 }
 
-/*
- * After a restart, an error or a change of the store the table says up to where
- * listeners were told; it may be behind after a crash, and far ahead of a store
- * that has been emptied.
- */
-static void
-adopt_notified(Publisher *p, const EsTick *tick)
-{
-	if (p->notified < tick->notified || p->notified > tick->position)
-		p->notified = tick->notified;
-}
-
 static void
 take_tick(Publisher *p)
 {
 	const EsStore *store;
 	EsIdentity     before = begin(&store, "pg_eventstore: publishing");
-	EsTick         tick;
+	EsTick         tick = p->state;
 	bool           written;
 
-	if (p->generation != es_store_generation())
-		forget_state(p);
-	p->generation = es_store_generation();
-	tick = p->state;
 	tick.notified = p->notified;
 	written = es_publish_tick(&tick, false);
-	if (p->state.life == 0)
-		adopt_notified(p, &tick);
 	tick.holders = copy_holders(p, &tick);
 	end(before, !(written && es_publish_is_flushed()));
+	/* it may have gone on from the table, which says up to where listeners were told */
+	p->notified = tick.notified;
 	keep_state(p, &tick);
 	if (written)
 		announce(p);
+}
+
+/* Notes an error for the views, and tells whether it is another one than before. */
+static bool
+note_error(Publisher *p, const ErrorData *error)
+{
+	EsShared *shared = es_shared();
+	bool      is_new;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	is_new = p->backoff == 0 || strncmp(p->slot->error, error->message, ES_ERROR_LENGTH - 1) != 0;
+	strlcpy(p->slot->error, error->message, ES_ERROR_LENGTH);
+	p->slot->error_at = GetCurrentTimestamp();
+	LWLockRelease(shared->lock);
+	return is_new;
 }
 
 /* Says in the log, and in the view, that listeners have to wait. */
@@ -240,15 +243,17 @@ static void
 put_off_notifying(Publisher *p, const ErrorData *error)
 {
 	if (!p->slot->queue_full)
-		ereport(LOG, (errmsg("pg_eventstore: notifying is put off in database \"%s\"", p->database),
-					  errdetail_internal("%s", error->message),
-					  errhint("A session that listens does not read, or is idle in a transaction; "
-							  "publishing goes on.")));
+		ereport(LOG,
+				(errmsg("pg_eventstore: notifying is put off in database \"%s\"", p->database),
+				 errdetail_internal("%s", error->message),
+				 errhint("Publishing goes on. Where the queue is full, a session that listens does "
+						 "not read, or is idle in a transaction.")));
 	p->slot->queue_full = true;
 	pg_atomic_fetch_add_u64(&p->slot->skipped, 1);
 	p->notify_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ES_NOTIFY_RETRY);
 }
 
+/* Up to where listeners are told is committed together with telling them. */
 static void
 remember_notified(const EsStore *store, const Publisher *p, int64 upto)
 {
@@ -266,7 +271,6 @@ notify_once(Publisher *p)
 	int            sent;
 	int64          upto = es_notify_range(store, p->notified, p->state.position, &sent);
 
-	/* up to where they are told is committed together with telling them */
 	if (sent > 0)
 		remember_notified(store, p, upto);
 	end(before, false);
@@ -279,7 +283,10 @@ notify_once(Publisher *p)
 	p->slot->queue_full = false;
 }
 
-/* A full queue is not an error of ours. */
+/*
+ * Whatever keeps us from notifying, a full queue or a channel that somebody has
+ * broken, keeps nobody from publishing.
+ */
 static void
 notify_safely(Publisher *p)
 {
@@ -295,11 +302,12 @@ notify_safely(Publisher *p)
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		if (error->sqlerrcode != ERRCODE_PROGRAM_LIMIT_EXCEEDED)
+		if (error->sqlerrcode == ERRCODE_ES_NO_STORE)
 			PG_RE_THROW();
 		FlushErrorState();
 		AbortCurrentTransaction();
 		MemoryContextSwitchTo(context);
+		(void) note_error(p, error);
 		put_off_notifying(p, error);
 		FreeErrorData(error);
 	}
@@ -310,21 +318,6 @@ static bool
 has_to_notify(const Publisher *p)
 {
 	return p->notified < p->state.position && GetCurrentTimestamp() >= p->notify_at;
-}
-
-/* Notes an error for the views, and tells whether it is another one than before. */
-static bool
-note_error(Publisher *p, const ErrorData *error)
-{
-	EsShared *shared = es_shared();
-	bool      is_new;
-
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	is_new = p->backoff == 0 || strncmp(p->slot->error, error->message, ES_ERROR_LENGTH - 1) != 0;
-	strlcpy(p->slot->error, error->message, ES_ERROR_LENGTH);
-	p->slot->error_at = GetCurrentTimestamp();
-	LWLockRelease(shared->lock);
-	return is_new;
 }
 
 /*
@@ -417,15 +410,15 @@ sleep_at_most(long ms)
 	}
 }
 
-/* Where there are more stores than workers, whoever has had his turn makes room. */
+/*
+ * Where there are more stores than workers, whoever has had his turn makes room,
+ * busy or not; the launcher comes back to him.
+ */
 static void
 yield_turn(Publisher *p)
 {
-	if (!es_shared()->starved)
-		return;
-	while (!TimestampDifferenceExceeds(p->started_at, GetCurrentTimestamp(), ES_TURN))
-		sleep_at_most(ES_TURN);
-	if (pg_atomic_read_u32(&p->slot->dirty) == 0)
+	if (es_shared()->starved &&
+		TimestampDifferenceExceeds(p->started_at, GetCurrentTimestamp(), ES_TURN))
 		proc_exit(0);
 }
 
@@ -440,12 +433,12 @@ pause_for_work(Publisher *p)
 	{
 		long left = TimestampDifferenceMilliseconds(now, until);
 
+		yield_turn(p);
 		if (left <= 0 || (now >= deaf && pg_atomic_read_u32(&p->slot->dirty) != 0))
 			return;
 		if (now < deaf)
 			left = Min(left, TimestampDifferenceMilliseconds(now, deaf) + 1);
-		yield_turn(p);
-		sleep_at_most(left);
+		sleep_at_most(es_shared()->starved ? Min(left, ES_TURN) : left);
 	}
 }
 
@@ -482,7 +475,7 @@ es_publisher_main(Datum database)
 
 	connect_to(DatumGetObjectId(database));
 	slot = es_shared_mine();
-	if (RecoveryInProgress() || slot == NULL || !has_store(&name) || !take_slot(slot))
+	if (RecoveryInProgress() || slot == NULL || !take_slot(slot, has_store(&name)))
 		proc_exit(0);
 	p = MemoryContextAllocZero(TopMemoryContext, sizeof(Publisher));
 	p->slot = slot;

@@ -61,4 +61,19 @@ es_scan_text(TupleTableSlot *slot, AttrNumber column)
 	return DatumGetTextPP(es_scan_column(slot, column));
 }
 
+/* A row to be written: all its columns are null, also dropped ones, until they are put. */
+static inline void
+es_scan_begin_row(TupleTableSlot *slot)
+{
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, true, slot->tts_tupleDescriptor->natts * sizeof(bool));
+}
+
+static inline void
+es_scan_put(TupleTableSlot *slot, AttrNumber column, Datum value)
+{
+	slot->tts_values[column - 1] = value;
+	slot->tts_isnull[column - 1] = false;
+}
+
 #endif

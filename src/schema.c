@@ -140,6 +140,7 @@
 	" timeline pg_catalog.int8 NOT NULL," \
 	" system_identifier pg_catalog.int8 NOT NULL," \
 	" database pg_catalog.int8 NOT NULL," \
+	" relation pg_catalog.int8 NOT NULL," \
 	" opened_at pg_catalog.timestamptz NOT NULL" \
 	") USING heap;" \
 	"REVOKE ALL ON es.epochs FROM PUBLIC;" \
@@ -152,6 +153,8 @@
 	"COMMENT ON COLUMN es.epochs.timeline IS 'The timeline of the server''s WAL.';" \
 	"COMMENT ON COLUMN es.epochs.system_identifier IS 'The database cluster.';" \
 	"COMMENT ON COLUMN es.epochs.database IS 'The OID of the database.';" \
+	"COMMENT ON COLUMN es.epochs.relation IS" \
+	" 'The OID of this table: another one after a restore.';" \
 	"COMMENT ON COLUMN es.epochs.opened_at IS 'When it was opened.'"
 
 #define ES_CHANNELS_DDL \

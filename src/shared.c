@@ -4,7 +4,8 @@
  *
  * Through its slot an appender wakes the publisher at its end, a waiter learns
  * that the horizon has moved, and the views see what is counted.  Nothing here is
- * needed for a guarantee: where there is no slot left, publishing polls.
+ * needed for a guarantee: a store without a slot has no publisher, and es_publish()
+ * serves it.
  *
  * Preloaded, the memory is asked for at the server's start.  Not preloaded, it is
  * made by whoever comes first, small enough for the room that PostgreSQL leaves
@@ -26,7 +27,7 @@
 #include "compat.h"
 #include "shared.h"
 
-#define ES_SLOTS_PRELOADED 128
+#define ES_SLOTS_PRELOADED 256
 #define ES_SLOTS_LATE      16
 
 #define ES_TRANCHE "pg_eventstore"
@@ -50,7 +51,7 @@ static struct
 #define ES_HOLD_MS   5000
 static EsSlot *held[ES_ASKED_MAX];
 static int     nheld = 0;
-static EsSlot *asked[ES_ASKED_MAX];
+static Oid     asked[ES_ASKED_MAX];
 static int     nasked = 0;
 
 static shmem_request_hook_type previous_request = NULL;
@@ -62,10 +63,10 @@ shared_size(int nslots)
 	return offsetof(EsShared, slots) + nslots * sizeof(EsSlot);
 }
 
+/* Once, when the memory is made: who waits may still look at a slot that was freed. */
 static void
 init_slot(EsSlot *slot)
 {
-	memset(slot, 0, sizeof(EsSlot));
 	pg_atomic_init_u32(&slot->dirty, 0);
 	pg_atomic_init_u64(&slot->tick_at, 0);
 	pg_atomic_init_u64(&slot->ticks, 0);
@@ -78,6 +79,31 @@ init_slot(EsSlot *slot)
 	pg_atomic_init_u64(&slot->repeats, 0);
 	ConditionVariableInit(&slot->published);
 	ConditionVariableInit(&slot->changed);
+}
+
+/* Gives a free slot to a database; the caller holds the lock. */
+static void
+assign_slot(EsSlot *slot, Oid database)
+{
+	slot->database = database;
+	slot->pid = 0;
+	slot->publisher = NULL;
+	slot->state = ES_WORKER_WANTED;
+	slot->held = 0;
+	slot->has_store = false;
+	slot->queue_full = false;
+	slot->started_at = slot->retry_at = slot->error_at = 0;
+	slot->error[0] = '\0';
+	pg_atomic_write_u32(&slot->dirty, 0);
+	pg_atomic_write_u64(&slot->tick_at, 0);
+	pg_atomic_write_u64(&slot->ticks, 0);
+	pg_atomic_write_u64(&slot->notifications, 0);
+	pg_atomic_write_u64(&slot->skipped, 0);
+	pg_atomic_write_u64(&slot->notified, 0);
+	pg_atomic_write_u64(&slot->appends, 0);
+	pg_atomic_write_u64(&slot->events, 0);
+	pg_atomic_write_u64(&slot->conflicts, 0);
+	pg_atomic_write_u64(&slot->repeats, 0);
 }
 
 static LWLock *
@@ -172,11 +198,7 @@ es_shared_slot(Oid database)
 	LWLockAcquire(s->lock, LW_EXCLUSIVE);
 	slot = find_slot(database);
 	if (slot == NULL && (slot = find_slot(InvalidOid)) != NULL)
-	{
-		init_slot(slot);
-		slot->database = database;
-		slot->state = ES_WORKER_WANTED;
-	}
+		assign_slot(slot, database);
 	LWLockRelease(s->lock);
 	return slot;
 }
@@ -290,12 +312,12 @@ es_shared_known(Oid database)
 	return slot;
 }
 
-/* Notes a slot whose publisher is asked for when this transaction ends. */
+/* Notes a database whose publisher is asked for when this transaction ends. */
 void
-es_shared_ask(EsSlot *slot)
+es_shared_ask(Oid database)
 {
-	if (slot != NULL && nasked < ES_ASKED_MAX)
-		asked[nasked++] = slot;
+	if (OidIsValid(database) && nasked < ES_ASKED_MAX)
+		asked[nasked++] = database;
 }
 
 /*
@@ -335,7 +357,12 @@ release_held(void)
 		es_shared_wake(held[i]);
 	}
 	for (int i = 0; i < nasked; i++)
-		es_shared_wake(asked[i]);
+	{
+		EsSlot *slot = es_shared_slot(asked[i]);
+
+		if (slot != NULL)
+			es_shared_wake(slot);
+	}
 	nheld = nasked = 0;
 }
 

@@ -87,6 +87,6 @@ extern void      es_shared_wake_launcher(void);
 extern void es_shared_count(EsCount what, int nevents);
 extern void es_shared_wake_at_end(void);
 extern void es_shared_hold(EsSlot *slot);
-extern void es_shared_ask(EsSlot *slot);
+extern void es_shared_ask(Oid database);
 
 #endif

@@ -212,7 +212,7 @@ es_status_publisher(PG_FUNCTION_ARGS)
 	put_int8(&row, lag.events);
 	put_time(&row, lag.since);
 	put_pid(&row, slot.pid);
-	put_text(&row, state_name(slot.state));
+	put_text(&row, OidIsValid(slot.database) ? state_name(slot.state) : "no slot");
 	put_time(&row, slot.pid == 0 ? 0 : slot.started_at);
 	put_count(&row, &slot.ticks);
 	put_time(&row, (TimestampTz) pg_atomic_read_u64(&slot.tick_at));

@@ -90,6 +90,7 @@ static const Column epochs_columns[ES_EPOCHS_NATTS] = {
 	{"timeline", INT8OID, true},
 	{"system_identifier", INT8OID, true},
 	{"database", INT8OID, true},
+	{"relation", INT8OID, true},
 	{"opened_at", TIMESTAMPTZOID, true},
 };
 
@@ -136,7 +137,7 @@ static const EsStoreIndex ticks_index = {
 
 static EsStore found;
 static bool    found_valid = false;
-static uint64  generation = 0; /* counts invalidations */
+static uint64  generation = 1; /* counts invalidations */
 
 static void
 forget_store(void)
@@ -471,19 +472,34 @@ find_snapshots(EsStore *s)
 }
 
 /*
- * Ticks are written into their one index directly, without what hangs on the
- * table: nobody's code runs in a publisher (O6).
+ * Ticks are written directly, with all indexes that are there.  None may run code
+ * (O6), and none may be unique: a transaction with a tick that does not end would
+ * stop who writes another.
  */
+static void
+check_ticks_index(Relation rel, Oid indexid)
+{
+	Relation      index = index_open(indexid, AccessShareLock);
+	Form_pg_index form = index->rd_index;
+
+	if (form->indisunique || form->indisexclusion ||
+		!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) ||
+		!heap_attisnull(index->rd_indextuple, Anum_pg_index_indexprs, NULL))
+		not_ours(RelationGetRelid(rel), "has an index that is unique, partial or on an expression");
+	index_close(index, AccessShareLock);
+}
+
 static void
 find_ticks(EsStore *s)
 {
-	Relation rel = table_open(s->ticks, AccessShareLock);
-	List    *list = RelationGetIndexList(rel);
+	Relation  rel = table_open(s->ticks, AccessShareLock);
+	List     *list = RelationGetIndexList(rel);
+	ListCell *cell;
 
 	check_table(rel, ticks_columns, ES_TICKS_NATTS);
 	need_index(s, rel, &ticks_index);
-	if (list_length(list) > 1)
-		not_ours(s->ticks, "has an index that the event store did not make");
+	foreach (cell, list)
+		check_ticks_index(rel, lfirst_oid(cell));
 	list_free(list);
 	table_close(rel, AccessShareLock);
 }

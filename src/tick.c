@@ -27,6 +27,7 @@
 #include "catalog/pg_type.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "nodes/execnodes.h"
 #include "utils/array.h"
 #include "utils/rel.h"
@@ -73,9 +74,32 @@ read_holders(TupleTableSlot *slot, EsTick *tick)
 	tick->holders = (EsHolder *) ARR_DATA_PTR(array);
 }
 
+static void
+read_tick(TupleTableSlot *slot, EsTick *tick)
+{
+	tick->position = es_scan_int8(slot, ES_TICKS_POSITION);
+	tick->last_position = es_scan_int8(slot, ES_TICKS_LAST_POSITION);
+	tick->recorded_at = es_scan_int8(slot, ES_TICKS_RECORDED_AT);
+	tick->life = es_scan_int8(slot, ES_TICKS_LIFE);
+	tick->notified = es_scan_int8(slot, ES_TICKS_NOTIFIED);
+	tick->pruned = es_scan_int8(slot, ES_TICKS_PRUNED);
+	read_holders(slot, tick);
+}
+
+/* Of two ticks at one position, does the row tell more than what is known? */
+static bool
+is_newer(TupleTableSlot *slot, const EsTick *tick)
+{
+	int64 last = es_scan_int8(slot, ES_TICKS_LAST_POSITION);
+
+	return last > tick->last_position ||
+		   (last == tick->last_position && es_scan_int8(slot, ES_TICKS_NOTIFIED) > tick->notified);
+}
+
 /*
  * The newest tick of any transaction that has committed, and of this one; false
- * where there is none yet, and zeros then.
+ * where there is none yet, and zeros then.  Several may be at the highest position;
+ * any would do, the newest is the best.
  */
 bool
 es_tick_newest(const EsStore *store, EsTick *tick)
@@ -83,22 +107,23 @@ es_tick_newest(const EsStore *store, EsTick *tick)
 	Relation        rel = table_open(store->ticks, AccessShareLock);
 	EsScan         *scan = es_scan_begin(rel, store->ticks_position, SnapshotSelf, 1);
 	TupleTableSlot *slot;
+	bool            found = false;
 
 	memset(tick, 0, sizeof(EsTick));
+	tick->generation = es_store_generation();
 	seek_below(scan, PG_INT64_MAX);
-	if ((slot = es_scan_next(scan, BackwardScanDirection)) != NULL)
+	for (int i = 0; i < ES_TICK_STEPS; i++)
 	{
-		tick->position = es_scan_int8(slot, ES_TICKS_POSITION);
-		tick->last_position = es_scan_int8(slot, ES_TICKS_LAST_POSITION);
-		tick->recorded_at = es_scan_int8(slot, ES_TICKS_RECORDED_AT);
-		tick->life = es_scan_int8(slot, ES_TICKS_LIFE);
-		tick->notified = es_scan_int8(slot, ES_TICKS_NOTIFIED);
-		tick->pruned = es_scan_int8(slot, ES_TICKS_PRUNED);
-		read_holders(slot, tick);
+		if ((slot = es_scan_next(scan, BackwardScanDirection)) == NULL ||
+			(found && es_scan_int8(slot, ES_TICKS_POSITION) < tick->position))
+			break;
+		if (!found || is_newer(slot, tick))
+			read_tick(slot, tick);
+		found = true;
 	}
 	es_scan_end(scan);
 	table_close(rel, NoLock);
-	return slot != NULL;
+	return found;
 }
 
 static Datum
@@ -116,17 +141,31 @@ holders_array(const EsTick *tick)
 										   FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 }
 
+/* Into the table and every index that takes rows; their columns are plain ones. */
 static void
-insert_row(Relation rel, Oid index_oid, TupleTableSlot *slot)
+insert_row(Relation rel, TupleTableSlot *slot)
 {
-	Relation index = index_open(index_oid, RowExclusiveLock);
-	Datum    value = slot->tts_values[ES_TICKS_POSITION - 1];
-	bool     isnull = false;
+	List     *list = RelationGetIndexList(rel);
+	ListCell *cell;
 
 	table_tuple_insert(rel, slot, GetCurrentCommandId(true), 0, NULL);
-	(void) index_insert(index, &value, &isnull, &slot->tts_tid, rel, UNIQUE_CHECK_NO, false,
-						BuildIndexInfo(index));
-	index_close(index, NoLock);
+	foreach (cell, list)
+	{
+		Relation   index = index_open(lfirst_oid(cell), RowExclusiveLock);
+		IndexInfo *info = BuildIndexInfo(index);
+		Datum      values[INDEX_MAX_KEYS];
+		bool       isnull[INDEX_MAX_KEYS];
+
+		if (info->ii_ReadyForInserts)
+		{
+			FormIndexDatum(info, slot, NULL, values, isnull);
+			(void) index_insert(index, values, isnull, &slot->tts_tid, rel, UNIQUE_CHECK_NO, false,
+								info);
+			es_compat_index_insert_cleanup(index, info);
+		}
+		index_close(index, NoLock);
+	}
+	list_free(list);
 }
 
 /* Writes a tick in the current transaction. */
@@ -136,20 +175,17 @@ es_tick_write(const EsStore *store, const EsTick *tick)
 	Relation        rel = table_open(store->ticks, RowExclusiveLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 
-	ExecClearTuple(slot);
-	memset(slot->tts_isnull, 0, ES_TICKS_NATTS * sizeof(bool));
-	slot->tts_values[ES_TICKS_POSITION - 1] = Int64GetDatum(tick->position);
-	slot->tts_values[ES_TICKS_LAST_POSITION - 1] = Int64GetDatum(tick->last_position);
-	slot->tts_values[ES_TICKS_RECORDED_AT - 1] = TimestampTzGetDatum(tick->recorded_at);
-	slot->tts_values[ES_TICKS_LIFE - 1] = Int64GetDatum(tick->life);
-	slot->tts_values[ES_TICKS_NOTIFIED - 1] = Int64GetDatum(tick->notified);
-	slot->tts_values[ES_TICKS_PRUNED - 1] = Int64GetDatum(tick->pruned);
-	if (tick->nholders == 0)
-		slot->tts_isnull[ES_TICKS_HOLDERS - 1] = true;
-	else
-		slot->tts_values[ES_TICKS_HOLDERS - 1] = holders_array(tick);
+	es_scan_begin_row(slot);
+	es_scan_put(slot, ES_TICKS_POSITION, Int64GetDatum(tick->position));
+	es_scan_put(slot, ES_TICKS_LAST_POSITION, Int64GetDatum(tick->last_position));
+	es_scan_put(slot, ES_TICKS_RECORDED_AT, TimestampTzGetDatum(tick->recorded_at));
+	es_scan_put(slot, ES_TICKS_LIFE, Int64GetDatum(tick->life));
+	es_scan_put(slot, ES_TICKS_NOTIFIED, Int64GetDatum(tick->notified));
+	es_scan_put(slot, ES_TICKS_PRUNED, Int64GetDatum(tick->pruned));
+	if (tick->nholders > 0)
+		es_scan_put(slot, ES_TICKS_HOLDERS, holders_array(tick));
 	ExecStoreVirtualTuple(slot);
-	insert_row(rel, store->ticks_position, slot);
+	insert_row(rel, slot);
 	ExecDropSingleTupleTableSlot(slot);
 	table_close(rel, NoLock);
 }
@@ -170,23 +206,29 @@ minute_of(TimestampTz time)
 	return time / USECS_PER_MINUTE;
 }
 
+/* Is a tick no longer needed, with this one after it? */
+static bool
+is_superseded(const EsTick *tick, TupleTableSlot *next)
+{
+	return tick->position == es_scan_int8(next, ES_TICKS_POSITION) ||
+		   minute_of(tick->recorded_at) == minute_of(es_scan_int8(next, ES_TICKS_RECORDED_AT));
+}
+
 /*
- * Thins out some of the old ticks: of those that fall into one minute the last
- * stays, and so do the newest.  Answers up to which position it has come.
+ * Thins out some of the old ticks: of those at one position, or within one minute,
+ * the last stays, and so do the newest.  Answers up to which position it has come.
  */
 int64
 es_tick_prune(const EsStore *store, const EsTick *newest)
 {
 	Relation        rel = table_open(store->ticks, RowExclusiveLock);
 	EsScan         *scan = es_scan_begin(rel, store->ticks_position, SnapshotSelf, 1);
-	int64           pruned = newest->pruned;
-	int64           position = 0;
-	int64           minute = 0;
+	EsTick          before = {newest->pruned};
 	ItemPointerData tid;
 	TupleTableSlot *slot;
 
 	ItemPointerSetInvalid(&tid);
-	es_scan_int8_key(scan, 1, BTGreaterStrategyNumber, pruned);
+	es_scan_int8_key(scan, 1, BTGreaterEqualStrategyNumber, newest->pruned);
 	es_scan_seek(scan);
 	for (int i = 0; i < ES_TICK_PRUNE; i++)
 	{
@@ -194,20 +236,16 @@ es_tick_prune(const EsStore *store, const EsTick *newest)
 			es_scan_int8(slot, ES_TICKS_POSITION) >= newest->position ||
 			es_scan_int8(slot, ES_TICKS_RECORDED_AT) > newest->recorded_at - ES_TICK_FRESH)
 			break;
-		if (ItemPointerIsValid(&tid))
-		{
-			if (minute == minute_of(es_scan_int8(slot, ES_TICKS_RECORDED_AT)) &&
-				!delete_row(rel, &tid, SnapshotSelf))
-				break;
-			pruned = position;
-		}
+		if (ItemPointerIsValid(&tid) && is_superseded(&before, slot) &&
+			!delete_row(rel, &tid, SnapshotSelf))
+			break;
 		tid = slot->tts_tid;
-		position = es_scan_int8(slot, ES_TICKS_POSITION);
-		minute = minute_of(es_scan_int8(slot, ES_TICKS_RECORDED_AT));
+		before.position = es_scan_int8(slot, ES_TICKS_POSITION);
+		before.recorded_at = es_scan_int8(slot, ES_TICKS_RECORDED_AT);
 	}
 	es_scan_end(scan);
 	table_close(rel, NoLock);
-	return pruned;
+	return before.position;
 }
 
 /* Does the snapshot see this row as another transaction's? */
@@ -255,8 +293,11 @@ leap(EsScan *scan, Relation rel, Snapshot snapshot, int64 unseen)
 
 	while (!look_below(scan, rel, snapshot, Max(unseen - distance, 1), &seen))
 	{
-		unseen = seen;
+		if (unseen <= 1)
+			return 0;
+		unseen = Max(seen, 1);
 		distance *= 2;
+		CHECK_FOR_INTERRUPTS();
 	}
 	low = seen;
 	while (unseen - low > 1)
@@ -293,7 +334,7 @@ find_horizon(Relation rel, Oid index, Snapshot snapshot)
 			break;
 		if (++steps == ES_TICK_STEPS)
 		{
-			position = leap(scan, rel, snapshot, position);
+			position = leap(scan, rel, snapshot, position + 1);
 			break;
 		}
 	}

@@ -21,6 +21,7 @@ typedef struct EsTick
 	int64       pruned;   /* up to which older ticks had been thinned out */
 	int         nholders;
 	EsHolder   *holders;
+	uint64      generation; /* of the store when it was read; not stored */
 } EsTick;
 
 extern bool  es_tick_newest(const EsStore *store, EsTick *tick);

@@ -123,7 +123,7 @@ after_create_database(CreatedbStmt *stmt)
 	EsSlot *slot = OidIsValid(database) ? es_shared_known(database) : NULL;
 
 	if (slot != NULL && slot->has_store)
-		es_shared_ask(es_shared_slot(get_database_oid(stmt->dbname, true)));
+		es_shared_ask(get_database_oid(stmt->dbname, true));
 }
 
 /* Does it need the database without sessions, or open or close it for them? */
@@ -180,7 +180,7 @@ after_statement(Node *stmt)
 	else if (IsA(stmt, CreatedbStmt))
 		after_create_database((CreatedbStmt *) stmt);
 	else if (IsA(stmt, AlterDatabaseStmt) && is_move_or_closing((AlterDatabaseStmt *) stmt))
-		es_shared_ask(es_shared_slot(get_database_oid(((AlterDatabaseStmt *) stmt)->dbname, true)));
+		es_shared_ask(get_database_oid(((AlterDatabaseStmt *) stmt)->dbname, true));
 }
 
 static bool

@@ -286,8 +286,15 @@ ROLLBACK;
 RESET pg_eventstore.allow_maintenance;
 SELECT es_horizon() = :head AS horizon;
 
--- A tick is written into one index; a table with more is not the store's.
-CREATE INDEX mine ON es.ticks (recorded_at);
+-- A tick is written into every index. One that could run code, or make publishers wait for each
+-- other, is refused (O6).
+CREATE INDEX plain ON es.ticks (recorded_at) INCLUDE (holders);
+ALTER TABLE es.ticks ADD COLUMN extra text;
+ALTER TABLE es.ticks DROP COLUMN extra;
+SELECT es_append('plain-1', 0, 'X', '{}') AS version;
+SELECT es_publish() = es_head() AS published;
+DROP INDEX es.plain;
+CREATE UNIQUE INDEX mine ON es.ticks (position, recorded_at, notified);
 SELECT es_publish();
 \echo :SQLSTATE
 SELECT es_append('order-1', -1, 'T', '23');
@@ -322,7 +329,7 @@ SELECT es_horizon() AS last \gset
 SELECT epoch, first_position, database = (SELECT oid FROM pg_database WHERE datname = current_database()) AS here FROM es.epochs;
 -- (Sessions keep what they found: reconnect.)
 SET pg_eventstore.allow_maintenance = on;
-INSERT INTO es.epochs SELECT epoch + 1, :last, :last + 1, timeline + 1, system_identifier, database, opened_at FROM es.epochs;
+INSERT INTO es.epochs SELECT epoch + 1, :last, :last + 1, timeline + 1, system_identifier, database, relation, opened_at FROM es.epochs;
 \c
 -- Reading opens none; the first append or tick does, and moves the sequence far up.
 SELECT count(*) > 0 AS reads FROM es_read();
