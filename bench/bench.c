@@ -14,6 +14,9 @@
  * and indexes; all begin with the same events and grow at the same pace.  What
  * is sent is made before the clock starts.
  *
+ * Rows with a function of their own are about publishing; see there.  They come
+ * last: from the first of them on the server's commits reach the disk.
+ *
  *		bench <connection string> [row ...]
  */
 #include <string.h>
@@ -67,6 +70,38 @@ const Row bench_rows[] = {
 	 .calls = 20,
 	 .target = 1.3,
 	 .contenders = {&bench_batch, &bench_copy}},
+	{.name = "listen",
+	 .title = "one event on an idle server, from the append until a listener has heard of it",
+	 .batch = 1,
+	 .seconds = 30,
+	 .target = 1.5,
+	 .target_p99 = 3,
+	 .contenders = {&bench_append, &bench_append_notify, &bench_bare_notify},
+	 .run = bench_run_latency},
+	{.name = "notify-16",
+	 .title = "one event to an existing stream, 16 clients, a listener",
+	 .batch = 1,
+	 .clients = 16,
+	 .seconds = 1,
+	 .target = 1.5,
+	 .contenders = {&bench_append, &bench_append_notify, &bench_bare_notify, &bench_bare},
+	 .run = bench_run_throughput},
+	{.name = "keep-up",
+	 .title = "the publisher behind 16 clients that append one event a call",
+	 .batch = 1,
+	 .clients = 16,
+	 .seconds = 10,
+	 .target = 0.01,
+	 .contenders = {&bench_append},
+	 .run = bench_run_keep_up},
+	{.name = "keep-up-1000",
+	 .title = "the publisher behind 2 clients that append 1,000 events a call",
+	 .batch = 1000,
+	 .clients = 2,
+	 .seconds = 10,
+	 .target = 0.01,
+	 .contenders = {&bench_batch},
+	 .run = bench_run_keep_up},
 };
 
 static const Row *
@@ -118,8 +153,14 @@ main(int argc, char **argv)
 	bench_make_tables(admin);
 	for (size_t i = 0; i < lengthof(bench_rows); i++)
 	{
-		if (is_wanted(&bench_rows[i], argv + 2, argc - 2))
-			bench_run_row(&bench_rows[i], argv[1], admin);
+		const Row *row = &bench_rows[i];
+
+		if (!is_wanted(row, argv + 2, argc - 2))
+			continue;
+		if (row->run != NULL)
+			row->run(row, argv[1], admin);
+		else
+			bench_run_row(row, argv[1], admin);
 	}
 	PQfinish(admin);
 	return 0;

@@ -18,6 +18,11 @@
 #define WARM_UP_ROUNDS 2    /* discarded */
 #define ROW_SECONDS    15.0 /* then no further round begins */
 
+#define MAX_CLIENTS   16
+#define MAX_LAGS      1000
+#define LAG_SECONDS   0.05 /* between two looks at the lag */
+#define QUIET_SECONDS 30.0 /* a publisher that is not done then never will be */
+
 #define STREAMS        1000
 #define FILL_EVENTS    100 /* of each stream, before the first row */
 #define DATA_BYTES     256
@@ -61,11 +66,14 @@ typedef struct Contender
 	const char *table;
 	const char *statement; /* $1 ... where it is prepared */
 	bool        prepared;
+	const char *channel; /* that its listener has; NULL: nobody is told */
 	void (*fill)(Call *call);
 	void (*send)(PGconn *conn, const char *statement, const Call *call);
 } Contender;
 
-typedef struct Row
+typedef struct Row Row;
+
+struct Row
 {
 	const char      *name;
 	const char      *title;
@@ -73,9 +81,13 @@ typedef struct Row
 	int              batch;           /* events of a call */
 	int              per_transaction; /* calls of a transaction; 1: no BEGIN */
 	int              calls;           /* calls of a round */
-	double           target;          /* the ratio of the first to the second */
+	int              clients;         /* that append at the same time */
+	double           seconds;         /* of a round, or of the row */
+	double           target;          /* the ratio of the first to the second, or as the row says */
+	double           target_p99;      /* the same of the slowest hundredth */
 	const Contender *contenders[MAX_CONTENDERS];
-} Row;
+	void (*run)(const Row *row, const char *info, PGconn *admin);
+};
 
 /* A contender at work in a row; all of them draw the same random numbers. */
 typedef struct Side
@@ -90,6 +102,42 @@ typedef struct Side
 	double           wall[MAX_ROUNDS];
 } Side;
 
+/* What a publisher has still to do, as es_stat_publisher shows it. */
+typedef struct Lag
+{
+	double at; /* s from the load's start */
+	double events;
+	double ms;
+	double untold; /* positions that listeners have not been told of */
+} Lag;
+
+/* One appender; it has streams of its own. */
+typedef struct Client
+{
+	PGconn          *conn;
+	const Contender *contender;
+	char             stream[40];
+	int64_t          version;
+	Call             call;
+	bool             busy;
+} Client;
+
+/* Appenders that go on for a while, each with its next call when the last has ended. */
+typedef struct Load
+{
+	int     nclients;
+	Client  clients[MAX_CLIENTS];
+	int     batch;
+	PGconn *listener;
+	PGconn *sampler; /* or NULL */
+	int     nlags;
+	Lag     lags[MAX_LAGS];
+	int64_t events;     /* that were appended */
+	int64_t first_half; /* of these */
+	int64_t told;       /* notifications that the listener has received */
+	double  seconds;
+} Load;
+
 /* bench.c */
 extern const Row bench_rows[];
 
@@ -97,12 +145,17 @@ extern const Row bench_rows[];
 extern const Contender bench_append;
 extern const Contender bench_bare;
 extern const Contender bench_bare_random;
+extern const Contender bench_append_notify;
+extern const Contender bench_bare_notify;
 extern const Contender bench_batch;
 extern const Contender bench_copy;
 
 /* calls.c */
 extern void  bench_make_events(Side *side, const Row *row, Call *call);
 extern Call *bench_make_calls(Side *side, const Row *row);
+extern void  bench_make_call(const Contender *contender, const char *stream, int64_t version,
+							 int batch, Call *call);
+extern void  bench_free_call(Call *call);
 extern void  bench_free_calls(Call *calls, const Row *row);
 
 /* tables.c */
@@ -114,8 +167,31 @@ extern void bench_read_versions(Side *side, PGconn *conn);
 extern void bench_share_cpu(int pid);
 extern void bench_run_row(const Row *row, const char *info, PGconn *admin);
 
+/* load.c */
+extern void bench_load_begin(Load *load, const Row *row, const Contender *contender,
+							 const char *info, const char *synchronous_commit);
+extern void bench_load_run(Load *load, double seconds);
+extern void bench_load_end(Load *load);
+
+/* publishing.c */
+extern void       bench_make_durable(PGconn *admin);
+extern PGconn    *bench_listen(const char *info);
+extern int        bench_take_notifications(PGconn *listener, const char *channel);
+extern void       bench_await_quiet(PGconn *admin);
+extern PGconn    *bench_connect_appender(const char *info, const Contender *contender,
+										 const char *synchronous_commit);
+extern Lag        bench_read_lag(const PGresult *result);
+extern const char bench_lag_query[];
+
+/* latency.c, throughput.c, keepup.c */
+extern void bench_run_latency(const Row *row, const char *info, PGconn *admin);
+extern void bench_run_throughput(const Row *row, const char *info, PGconn *admin);
+extern void bench_run_keep_up(const Row *row, const char *info, PGconn *admin);
+
 /* figures.c */
-extern void bench_print_row(const Row *row, Side *sides, int nsides, int rounds);
+extern double bench_quantile(double *figures, int n, double q);
+extern double bench_print_figures(double *figures, int n);
+extern void   bench_print_row(const Row *row, Side *sides, int nsides, int rounds);
 
 /* util.c */
 extern void      bench_die(const char *what, const char *detail);

@@ -93,14 +93,39 @@ bench_make_calls(Side *side, const Row *row)
 	return calls;
 }
 
+/* One call about a stream, whose events begin at a version. */
+void
+bench_make_call(const Contender *contender, const char *stream, int64_t version, int batch,
+				Call *call)
+{
+	call->nevents = batch;
+	call->nparams = 0;
+	call->events = bench_allocate(NULL, batch * sizeof(Event));
+	for (int i = 0; i < batch; i++)
+	{
+		Event *event = &call->events[i];
+
+		snprintf(event->stream, sizeof(event->stream), "%s", stream);
+		event->version = version + i;
+		event->position = 0;
+		make_id(event->id);
+		make_data(event->data, event->version);
+	}
+	contender->fill(call);
+}
+
+void
+bench_free_call(Call *call)
+{
+	for (int i = 0; i < call->nparams; i++)
+		free(call->params[i]);
+	free(call->events);
+}
+
 void
 bench_free_calls(Call *calls, const Row *row)
 {
 	for (int i = 0; i < row->calls; i++)
-	{
-		for (int j = 0; j < calls[i].nparams; j++)
-			free(calls[i].params[j]);
-		free(calls[i].events);
-	}
+		bench_free_call(&calls[i]);
 	free(calls);
 }

@@ -22,6 +22,7 @@ const Contender bench_append = {
 	.table = "es.events",
 	.statement = "SELECT es_append($1, $2, $3, $4)",
 	.prepared = true,
+	.channel = "es_events",
 	.fill = fill_append,
 	.send = send_prepared,
 };
@@ -48,11 +49,37 @@ const Contender bench_bare_random = {
 	.send = send_prepared,
 };
 
+/* What one does without a publisher: the appending transaction notifies. */
+const Contender bench_append_notify = {
+	.name = "es_append, NOTIFY in tx",
+	.table = "es.events",
+	.statement = "SELECT pg_notify('bench', es_append($1, $2, $3, $4)::text)",
+	.prepared = true,
+	.channel = "bench",
+	.fill = fill_append,
+	.send = send_prepared,
+};
+
+/* The same where there is no publisher: nothing but this transaction is at work. */
+const Contender bench_bare_notify = {
+	.name = "INSERT, NOTIFY in tx",
+	.table = "bench.bare",
+	.statement = "WITH event AS (INSERT INTO bench.bare (version, recorded_at, id, tenant, stream,"
+				 " category, type, data)"
+				 " VALUES ($2, clock_timestamp(), $6, '', $1, $5, $3, $4) RETURNING version)"
+				 " SELECT pg_notify('bench', version::text) FROM event",
+	.prepared = true,
+	.channel = "bench",
+	.fill = fill_bare_id,
+	.send = send_prepared,
+};
+
 const Contender bench_batch = {
 	.name = "es_append_batch",
 	.table = "es.events",
 	.statement = "SELECT * FROM es_append_batch($1, $2, $3, $4)",
 	.prepared = true,
+	.channel = "es_events",
 	.fill = fill_batch,
 	.send = send_prepared,
 };

@@ -23,8 +23,18 @@ median(double *figures, int n)
 	return n % 2 == 1 ? figures[n / 2] : (figures[n / 2 - 1] + figures[n / 2]) / 2;
 }
 
-static double
-print_figures(double *figures, int n)
+/* Sorts n figures; returns the one that the part q of them does not exceed. */
+double
+bench_quantile(double *figures, int n, double q)
+{
+	int i = (int) (q * n);
+
+	qsort(figures, n, sizeof(double), compare_figures);
+	return figures[i < n ? i : n - 1];
+}
+
+double
+bench_print_figures(double *figures, int n)
 {
 	double middle = median(figures, n);
 	char   text[64];
@@ -54,9 +64,9 @@ bench_print_row(const Row *row, Side *sides, int nsides, int rounds)
 		double ratio;
 
 		printf("  %-24s", sides[i].contender->name);
-		print_figures(sides[i].cpu, rounds);
-		print_figures(sides[i].wall, rounds);
-		ratio = print_figures(ratios[i], rounds);
+		bench_print_figures(sides[i].cpu, rounds);
+		bench_print_figures(sides[i].wall, rounds);
+		ratio = bench_print_figures(ratios[i], rounds);
 		printf("\n");
 		if (i == 0)
 			first = ratio;

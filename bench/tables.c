@@ -38,9 +38,7 @@ fill_store(PGconn *conn)
 		}
 		bench_batch.fill(&call);
 		bench_batch.send(conn, bench_batch.statement, &call);
-		for (int j = 0; j < call.nparams; j++)
-			free(call.params[j]);
-		free(call.events);
+		bench_free_call(&call);
 	}
 	bench_execute(conn, "COMMIT");
 }
