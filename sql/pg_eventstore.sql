@@ -365,17 +365,19 @@ SELECT p.horizon, p.head, p.lag_events,
     CASE WHEN p.lag_events OPERATOR(pg_catalog.>) 0
          THEN pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.lag_since
          ELSE '0'::interval END AS lag,
-    h.pid AS holder_pid,
-    a.application_name AS holder_application,
-    pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) COALESCE(a.xact_start, x.prepared) AS holder_age,
-    x.gid AS holder_gid,
+    h.pid AS holder_pid, h.application AS holder_application, h.age AS holder_age, h.gid AS holder_gid,
     p.pid, p.state, p.started_at, p.ticks, p.last_tick_at,
     p.notified, p.notifications, p.notifications_skipped, p.notifications_stuck,
     p.last_error, p.last_error_at
 FROM pg_eventstore_publisher() AS p
-LEFT JOIN (SELECT t.pid, t.prepared, t.floor FROM pg_eventstore_holders() AS t ORDER BY t.floor LIMIT 1) AS h ON true
-LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) h.pid
-LEFT JOIN pg_catalog.pg_prepared_xacts AS x ON x.transaction OPERATOR(pg_catalog.=) h.prepared;
+LEFT JOIN (
+    SELECT t.pid, a.application_name AS application, x.gid,
+        pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) COALESCE(a.xact_start, x.prepared) AS age
+    FROM pg_eventstore_holders() AS t
+    LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) t.pid
+    LEFT JOIN pg_catalog.pg_prepared_xacts AS x ON x.transaction OPERATOR(pg_catalog.=) t.prepared
+    ORDER BY t.floor, COALESCE(a.xact_start, x.prepared) LIMIT 1
+) AS h ON true;
 COMMENT ON VIEW es_stat_publisher IS
 'The horizon of this database, how far it lags, who holds it, and the worker that moves it.';
 GRANT SELECT ON es_stat_publisher TO PUBLIC;

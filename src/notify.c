@@ -35,9 +35,6 @@
 /* A notification must be shorter than this (NOTIFY_PAYLOAD_MAX_LENGTH). */
 #define ES_NOTIFY_MAX (BLCKSZ - NAMEDATALEN - 128)
 
-/* Events that one transaction carries at most, so that its memory is bounded. */
-#define ES_NOTIFY_EVENTS 1000
-
 /* Events that one transaction looks at, so that the next tick need not wait long. */
 #define ES_NOTIFY_LOOKS 100000
 
@@ -219,10 +216,10 @@ tell_range(const char *name, int64 from, int64 to, int64 count)
 /*
  * Tells of the published events after < position <= upto, in the current
  * transaction.  Answers up to where it has come, which is short of upto where
- * there is much to carry; *sent is how many notifications it has queued.
+ * there are more than max_events to carry; *sent is how many notifications it has queued.
  */
 int64
-es_notify_range(const EsStore *store, int64 after, int64 upto, int *sent)
+es_notify_range(const EsStore *store, int64 after, int64 upto, int max_events, int *sent)
 {
 	int           nchannels;
 	EsChannel    *channels = es_channel_all(store, &nchannels);
@@ -246,7 +243,7 @@ es_notify_range(const EsStore *store, int64 after, int64 upto, int *sent)
 		carried += tell_event(channels, nchannels, event);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(context);
-		if (carried >= ES_NOTIFY_EVENTS || count >= ES_NOTIFY_LOOKS)
+		if (carried >= max_events || count >= ES_NOTIFY_LOOKS)
 		{
 			to = es_scan_int8(event, ES_EVENTS_POSITION);
 			break;

@@ -7,6 +7,7 @@
 
 #include "store.h"
 
-extern int64 es_notify_range(const EsStore *store, int64 after, int64 upto, int *sent);
+extern int64 es_notify_range(const EsStore *store, int64 after, int64 upto, int max_events,
+							 int *sent);
 
 #endif

@@ -60,6 +60,9 @@ PG_FUNCTION_INFO_V1(es_publish);
 PG_FUNCTION_INFO_V1(es_wait);
 PG_FUNCTION_INFO_V1(es_horizon);
 
+/* Old ticks are looked at once in so many positions. */
+#define ES_PRUNE_EVERY 16
+
 static XLogRecPtr       must_be_flushed; /* where WAL ended when the holders were read */
 static SubTransactionId ticked = InvalidSubTransactionId; /* where es_publish() wrote a tick */
 
@@ -188,7 +191,8 @@ es_publish_tick(EsTick *tick, bool remember)
 	written = tick->position > before.position || (remember && is_news);
 	if (written)
 	{
-		tick->pruned = es_tick_prune(store, &before);
+		if (tick->position / ES_PRUNE_EVERY != before.position / ES_PRUNE_EVERY)
+			tick->pruned = es_tick_prune(store, &before);
 		es_tick_write(store, tick);
 	}
 	table_close(ticks, NoLock);

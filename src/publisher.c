@@ -50,7 +50,8 @@
 #define ES_BACKOFF_FIRST 1000
 #define ES_BACKOFF_LAST  60000
 #define ES_NOTIFY_RETRY  1000
-#define ES_TURN          200 /* ms at least, where stores take turns */
+#define ES_NOTIFY_EVENTS 1000 /* that one transaction carries, so that its memory is bounded */
+#define ES_TURN          200  /* ms at least, where stores take turns */
 
 typedef struct Publisher
 {
@@ -59,7 +60,8 @@ typedef struct Publisher
 	MemoryContext context; /* of what outlives a transaction */
 	EsTick        state;   /* what the next tick goes on from; zeros: from the table */
 	int64         notified;
-	TimestampTz   notify_at; /* not before */
+	TimestampTz   notify_at;  /* not before */
+	int           notify_max; /* events that one transaction carries */
 	int           backoff;
 	TimestampTz   started_at;
 } Publisher;
@@ -174,6 +176,23 @@ forget_state(Publisher *p)
 	MemoryContextReset(p->context);
 }
 
+/* Shows in the slot who holds the horizon. */
+static void
+show_holder(Publisher *p)
+{
+	const EsHolder *lowest = NULL;
+	EsHolder        nobody = {0};
+
+	for (int i = 0; i < p->state.nholders; i++)
+	{
+		if (lowest == NULL || p->state.holders[i].floor < lowest->floor)
+			lowest = &p->state.holders[i];
+	}
+	LWLockAcquire(es_shared()->lock, LW_EXCLUSIVE);
+	p->slot->holder = lowest == NULL ? nobody : *lowest;
+	LWLockRelease(es_shared()->lock);
+}
+
 /* Keeps what a tick has found beyond its transaction; its holders are copied already. */
 static void
 keep_state(Publisher *p, const EsTick *tick)
@@ -181,6 +200,7 @@ keep_state(Publisher *p, const EsTick *tick)
 	if (p->state.holders != NULL)
 		pfree(p->state.holders);
 	p->state = *tick;
+	show_holder(p);
 }
 
 static EsHolder *
@@ -249,6 +269,8 @@ put_off_notifying(Publisher *p, const ErrorData *error)
 				 errhint("Publishing goes on. Where the queue is full, a session that listens does "
 						 "not read, or is idle in a transaction.")));
 	p->slot->queue_full = true;
+	/* a small queue may never have room for all of them at once */
+	p->notify_max = Max(p->notify_max / 2, 1);
 	pg_atomic_fetch_add_u64(&p->slot->skipped, 1);
 	p->notify_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ES_NOTIFY_RETRY);
 }
@@ -269,12 +291,13 @@ notify_once(Publisher *p)
 	const EsStore *store;
 	EsIdentity     before = begin(&store, "pg_eventstore: notifying");
 	int            sent;
-	int64          upto = es_notify_range(store, p->notified, p->state.position, &sent);
+	int64 upto = es_notify_range(store, p->notified, p->state.position, p->notify_max, &sent);
 
 	if (sent > 0)
 		remember_notified(store, p, upto);
 	end(before, false);
 	p->notified = upto;
+	p->notify_max = Min(p->notify_max * 2, ES_NOTIFY_EVENTS);
 	pg_atomic_write_u64(&p->slot->notified, upto);
 	pg_atomic_fetch_add_u64(&p->slot->notifications, sent);
 	if (p->slot->queue_full)
@@ -481,6 +504,7 @@ es_publisher_main(Datum database)
 	p->slot = slot;
 	p->database = name;
 	p->started_at = GetCurrentTimestamp();
+	p->notify_max = ES_NOTIFY_EVENTS;
 	p->context =
 		AllocSetContextCreate(TopMemoryContext, "pg_eventstore publisher", ALLOCSET_SMALL_SIZES);
 	for (;;)

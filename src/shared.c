@@ -89,6 +89,7 @@ assign_slot(EsSlot *slot, Oid database)
 	slot->pid = 0;
 	slot->publisher = NULL;
 	slot->state = ES_WORKER_WANTED;
+	memset(&slot->holder, 0, sizeof(EsHolder));
 	slot->held = 0;
 	slot->has_store = false;
 	slot->queue_full = false;

@@ -11,6 +11,8 @@
 #include "storage/lwlock.h"
 #include "storage/proc.h"
 
+#include "marker.h"
+
 #define ES_ERROR_LENGTH 400
 
 typedef enum EsWorkerState
@@ -32,6 +34,7 @@ typedef struct EsSlot
 	int           pid;      /* of the publisher, or 0 */
 	PGPROC       *publisher;
 	EsWorkerState state;
+	EsHolder      holder;     /* of the horizon, as the publisher knows; floor 0: nobody */
 	int           held;       /* how many statements keep the publisher away */
 	bool          has_store;  /* a publisher has found one */
 	bool          queue_full; /* notifying waits for listeners to read */

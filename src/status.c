@@ -212,7 +212,9 @@ es_status_publisher(PG_FUNCTION_ARGS)
 	put_int8(&row, lag.events);
 	put_time(&row, lag.since);
 	put_pid(&row, slot.pid);
-	put_text(&row, OidIsValid(slot.database) ? state_name(slot.state) : "no slot");
+	put_text(&row, RecoveryInProgress()        ? "standby"
+				   : OidIsValid(slot.database) ? state_name(slot.state)
+											   : "no slot");
 	put_time(&row, slot.pid == 0 ? 0 : slot.started_at);
 	put_count(&row, &slot.ticks);
 	put_time(&row, (TimestampTz) pg_atomic_read_u64(&slot.tick_at));
@@ -240,19 +242,35 @@ prepared_xid(const EsHolder *holder)
 	return TwoPhaseGetXidByVirtualXID(vxid, &more);
 }
 
+static bool
+is_same(const EsHolder *a, const EsHolder *b)
+{
+	return a->backend == b->backend && a->transaction == b->transaction;
+}
+
 /* A holder's floor, as the newest tick knows it; above its last position where not. */
 static int64
-floor_of(const EsTick *tick, const EsHolder *holder)
+floor_in_tick(const EsTick *tick, const EsHolder *holder)
 {
 	if (tick->life != es_shared()->life)
 		return tick->position + 1;
 	for (int i = 0; i < tick->nholders; i++)
 	{
-		if (tick->holders[i].backend == holder->backend &&
-			tick->holders[i].transaction == holder->transaction)
+		if (is_same(&tick->holders[i], holder))
 			return tick->holders[i].floor;
 	}
 	return tick->last_position + 1;
+}
+
+/* A running publisher knows better who holds the horizon, and no floor is below his. */
+static int64
+floor_of(const EsTick *tick, const EsSlot *slot, const EsHolder *holder)
+{
+	if (slot->pid == 0 || slot->holder.floor == 0)
+		return floor_in_tick(tick, holder);
+	if (is_same(&slot->holder, holder))
+		return slot->holder.floor;
+	return Max(floor_in_tick(tick, holder), slot->holder.floor);
 }
 
 /* The transactions that hold the horizon: pid or prepared transaction, and floor. */
@@ -262,12 +280,14 @@ es_status_holders(PG_FUNCTION_ARGS)
 	const EsStore *store = check_monitor();
 	EsRows         rows = es_rows_begin(fcinfo);
 	EsTick         tick;
+	EsSlot         slot;
 	EsHolder      *holders;
 	Row            row = {0};
 	int            n;
 
 	if (RecoveryInProgress())
 		return (Datum) 0;
+	slot = copy_slot(es_shared_mine());
 	(void) es_tick_newest(store, &tick);
 	holders = es_marker_holders(store, &n);
 	for (int i = 0; i < n; i++)
@@ -277,7 +297,7 @@ es_status_holders(PG_FUNCTION_ARGS)
 
 		put_pid(&row, pid);
 		put(&row, TransactionIdGetDatum(xid), !TransactionIdIsValid(xid));
-		put_int8(&row, floor_of(&tick, &holders[i]));
+		put_int8(&row, floor_of(&tick, &slot, &holders[i]));
 		finish_row(&rows, &row);
 	}
 	return (Datum) 0;

@@ -21,7 +21,9 @@
 
 #include "access/genam.h"
 #include "access/table.h"
+#include "access/htup_details.h"
 #include "access/tableam.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/pg_type.h"
@@ -43,9 +45,9 @@
 #define ES_TICK_FRESH (60 * USECS_PER_SEC)
 
 /* So many old ticks are looked at when one is written. */
-#define ES_TICK_PRUNE 16
+#define ES_TICK_PRUNE 64
 
-/* So many ticks that a snapshot does not see are passed one by one. */
+/* So many ticks that are younger than a snapshot are passed one by one. */
 #define ES_TICK_STEPS 64
 
 static void
@@ -248,35 +250,84 @@ es_tick_prune(const EsStore *store, const EsTick *newest)
 	return before.position;
 }
 
-/* Does the snapshot see this row as another transaction's? */
-static bool
-is_seen(Relation rel, TupleTableSlot *slot, Snapshot snapshot)
+/* What a row of es.ticks is to a snapshot. */
+typedef enum Sight
 {
-	return table_tuple_satisfies_snapshot(rel, slot, snapshot) && !es_log_is_own(slot);
+	SIGHT_SEEN,   /* another transaction's tick */
+	SIGHT_LATE,   /* one that was committed after the snapshot was taken */
+	SIGHT_NOTHING /* of a transaction that has not committed, or our own */
+} Sight;
+
+static Sight
+look_at(Relation rel, TupleTableSlot *slot, Snapshot snapshot)
+{
+	HeapTupleHeader header = ExecFetchSlotHeapTuple(slot, false, NULL)->t_data;
+
+	if (es_log_is_own(slot))
+		return SIGHT_NOTHING;
+	if (table_tuple_satisfies_snapshot(rel, slot, snapshot))
+		return SIGHT_SEEN;
+	return HeapTupleHeaderXminCommitted(header) ||
+				   TransactionIdDidCommit(HeapTupleHeaderGetRawXmin(header))
+			   ? SIGHT_LATE
+			   : SIGHT_NOTHING;
 }
 
 /*
- * Looks at the highest position of a tick below a limit, 0 where there is none,
- * and answers whether one of the ticks there is seen.
+ * Looks at the ticks below a limit, from the highest down, for the first that says
+ * something; answers whether it is seen, with its position, or true and 0 where
+ * there is none.  Of several at one position one that is seen is enough.
  */
 static bool
 look_below(EsScan *scan, Relation rel, Snapshot snapshot, int64 limit, int64 *position)
 {
 	TupleTableSlot *slot;
+	bool            late = false;
 
 	*position = 0;
 	seek_below(scan, limit);
-	for (int i = 0; i < ES_TICK_STEPS; i++)
+	while ((slot = es_scan_next(scan, BackwardScanDirection)) != NULL)
 	{
-		if ((slot = es_scan_next(scan, BackwardScanDirection)) == NULL)
-			return *position == 0;
-		if (i > 0 && es_scan_int8(slot, ES_TICKS_POSITION) < *position)
+		Sight sight = look_at(rel, slot, snapshot);
+		int64 found = es_scan_int8(slot, ES_TICKS_POSITION);
+
+		if (late && found < *position)
 			return false;
-		*position = es_scan_int8(slot, ES_TICKS_POSITION);
-		if (is_seen(rel, slot, snapshot))
+		if (sight != SIGHT_NOTHING)
+			*position = found;
+		if (sight == SIGHT_SEEN)
 			return true;
+		late |= sight == SIGHT_LATE;
+		CHECK_FOR_INTERRUPTS();
 	}
-	return false;
+	return !late;
+}
+
+/*
+ * Ticks need not be committed in the order of their positions: looks upwards from
+ * one that is seen for another, until so many in a row are not.
+ */
+static int64
+climb(EsScan *scan, Relation rel, Snapshot snapshot, int64 seen)
+{
+	TupleTableSlot *slot;
+	int             unseen = 0;
+
+	es_scan_int8_key(scan, 1, BTGreaterStrategyNumber, seen);
+	es_scan_seek(scan);
+	while (unseen < ES_TICK_STEPS && (slot = es_scan_next(scan, ForwardScanDirection)) != NULL)
+	{
+		Sight sight = look_at(rel, slot, snapshot);
+
+		if (sight == SIGHT_SEEN)
+		{
+			seen = es_scan_int8(slot, ES_TICKS_POSITION);
+			unseen = 0;
+		}
+		unseen += sight == SIGHT_LATE;
+		CHECK_FOR_INTERRUPTS();
+	}
+	return seen;
 }
 
 /*
@@ -297,7 +348,6 @@ leap(EsScan *scan, Relation rel, Snapshot snapshot, int64 unseen)
 			return 0;
 		unseen = Max(seen, 1);
 		distance *= 2;
-		CHECK_FOR_INTERRUPTS();
 	}
 	low = seen;
 	while (unseen - low > 1)
@@ -314,7 +364,7 @@ leap(EsScan *scan, Relation rel, Snapshot snapshot, int64 unseen)
 			low = middle;
 		}
 	}
-	return seen;
+	return climb(scan, rel, snapshot, seen);
 }
 
 static int64
@@ -324,19 +374,22 @@ find_horizon(Relation rel, Oid index, Snapshot snapshot)
 	EsScan         *scan = es_scan_begin(rel, index, SnapshotAny, 1);
 	TupleTableSlot *slot;
 	int64           position = 0;
-	int             steps = 0;
+	int             late = 0;
 
 	seek_below(scan, PG_INT64_MAX);
 	while ((slot = es_scan_next(scan, BackwardScanDirection)) != NULL)
 	{
+		Sight sight = look_at(rel, slot, snapshot);
+
 		position = es_scan_int8(slot, ES_TICKS_POSITION);
-		if (is_seen(rel, slot, snapshot))
+		if (sight == SIGHT_SEEN)
 			break;
-		if (++steps == ES_TICK_STEPS)
+		if (sight == SIGHT_LATE && ++late == ES_TICK_STEPS)
 		{
 			position = leap(scan, rel, snapshot, position + 1);
 			break;
 		}
+		CHECK_FOR_INTERRUPTS();
 	}
 	es_scan_end(scan);
 	return slot == NULL ? 0 : position;
