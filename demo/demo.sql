@@ -89,7 +89,13 @@ SELECT * FROM totals ORDER BY stream;
 \echo
 UPDATE es.events SET data = '{"amount": 1}' WHERE type = 'OrderPaid';
 \echo
-\echo '=== 11. The log: events are read in one order once they are published ==='
+\echo '=== 11. Publishing: a worker tells who listens, and the log is read in one order ==='
 \echo
-SELECT es_publish();
-SELECT position, stream, version, type FROM es_read();
+LISTEN es_events;
+SELECT es_append('order-2', 3, 'OrderPaid', '{"amount": 7}');
+SELECT es_wait(es_head());
+SELECT position, stream, version, type FROM es_read(after => 6);
+\echo
+\echo '    how it is doing:'
+\echo
+SELECT topic, status, detail FROM es_status();
