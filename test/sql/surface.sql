@@ -27,7 +27,7 @@ FROM functions ORDER BY proname COLLATE "C";
 SELECT proname AS "function", obj_description(oid, 'pg_proc') AS comment FROM functions ORDER BY proname COLLATE "C";
 -- Other members of the extension.
 SELECT pg_describe_object(classid, objid, objsubid) FROM pg_depend
-WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e' AND classid <> 'pg_proc'::regclass
+WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e' AND classid NOT IN ('pg_proc'::regclass, 'pg_type'::regclass)
   AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pg_eventstore')
 ORDER BY pg_describe_object(classid, objid, objsubid) COLLATE "C";
 -- Its views, their columns, and who may read them.
