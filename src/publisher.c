@@ -31,6 +31,7 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
+#include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -291,7 +292,12 @@ notify_once(Publisher *p)
 	const EsStore *store;
 	EsIdentity     before = begin(&store, "pg_eventstore: notifying");
 	int            sent;
-	int64 upto = es_notify_range(store, p->notified, p->state.position, p->notify_max, &sent);
+	int64          upto;
+
+	/* a full queue gives room back to who asks how full it is, not to who adds to it */
+	if (p->slot->queue_full)
+		(void) DirectFunctionCall1(pg_notification_queue_usage, (Datum) 0);
+	upto = es_notify_range(store, p->notified, p->state.position, p->notify_max, &sent);
 
 	if (sent > 0)
 		remember_notified(store, p, upto);
