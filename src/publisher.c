@@ -295,7 +295,7 @@ notify_once(Publisher *p)
 	int64          upto;
 
 	/* a full queue gives room back to who asks how full it is, not to who adds to it */
-	if (p->slot->queue_full)
+	if (p->notify_max < ES_NOTIFY_EVENTS)
 		(void) DirectFunctionCall1(pg_notification_queue_usage, (Datum) 0);
 	upto = es_notify_range(store, p->notified, p->state.position, p->notify_max, &sent);
 
@@ -303,7 +303,8 @@ notify_once(Publisher *p)
 		remember_notified(store, p, upto);
 	end(before, false);
 	p->notified = upto;
-	p->notify_max = Min(p->notify_max * 2, ES_NOTIFY_EVENTS);
+	if (upto == p->state.position)
+		p->notify_max = ES_NOTIFY_EVENTS;
 	pg_atomic_write_u64(&p->slot->notified, upto);
 	pg_atomic_fetch_add_u64(&p->slot->notifications, sent);
 	if (p->slot->queue_full)
