@@ -4,6 +4,7 @@
 #	make demo		a private server, the main job shown; make demo-stop removes it
 #	make check		all tests, on private servers
 #	make bench-quick	the store against bare tables, in three minutes
+#	make stress		publishing under two million events and crashes
 #	make mutants		proves the tests: broken stores that they must notice
 
 EXTENSION   = pg_eventstore
@@ -25,11 +26,11 @@ SHLIB_LINK  = -luuid
 EXTRA_CLEAN = pg_eventstore--*.sql
 
 # The commands of the project itself; they find or install a server on their own.
-COMMANDS    = demo demo-stop check bench-quick mutants
+COMMANDS    = demo demo-stop check stress bench-quick mutants
 ifeq ($(filter-out $(COMMANDS),$(or $(MAKECMDGOALS),all)),)
 
 .PHONY: $(COMMANDS)
-demo demo-stop check:
+demo demo-stop check stress:
 	@script/$@
 bench-quick:
 	@script/with-build bench/run-quick

@@ -37,7 +37,7 @@ sub crash_ok
 	es_poll_ok($node, "SELECT count(*) >= $enough FROM es.events", "$name: the load runs");
 	$harm->();
 	my @ledgers = es_load_wait($clients);
-	es_poll_ok($node, 'SELECT true', "$name: the server is back");
+	ok(es_poll_crashed($node, q(SELECT true)), "$name: the server is back");
 
 	# what no client can know: transactions that were prepared and not ended
 	$node->safe_psql('postgres', "COMMIT PREPARED '$_'")

@@ -59,7 +59,7 @@ es_poll_in($node, 'postgres', "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE
 kill 'TERM', $pid;
 $pid = es_has_publisher_ok($node, 'postgres', 'a new launcher does its work', $pid);
 kill 'KILL', $pid;
-$node->poll_query_until('postgres', 'SELECT true');
+es_poll_crashed($node, 'SELECT true');
 $pid = es_has_publisher_ok($node, 'postgres', 'after the crash of a publisher there is another', $pid);
 es_publishes_ok($node, 'which publishes');
 es_has_publisher_ok($node, 'other', 'in the other database too');
@@ -67,7 +67,7 @@ my $victim = EsClient->new($node);
 $victim->run('BEGIN');
 $victim->run(q(SELECT es_append('victim-1', 0, 'T', '{}')));
 kill 'KILL', $victim->pid;
-$node->poll_query_until('postgres', 'SELECT true');
+es_poll_crashed($node, 'SELECT true');
 $pid = es_has_publisher_ok($node, 'postgres', 'after the crash of a backend that has appended, too', $pid);
 es_publishes_ok($node, 'P1: what the backend held, it holds no more');
 is($node->safe_psql('postgres', q(SELECT count(*) FROM es_read(stream_prefix => 'victim'))), '0', 'and what it appended is nowhere');

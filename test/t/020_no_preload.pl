@@ -80,7 +80,7 @@ is(es_publisher_pid($node), $pids[0], 'and there is one');
 is(value(q(SELECT es_wait(es_position('a-2'), '60s') >= es_position('a-2'))), 't', 'it publishes what was appended meanwhile');
 $_->close foreach @both;
 kill 'KILL', $pids[0];
-$node->poll_query_until('postgres', 'SELECT true');
+es_poll_crashed($node, 'SELECT true');
 is(es_publisher_pid($node), '', 'after a crash there is none');
 value(q(SELECT es_append('a-3', 0, 'T', '{}')));
 is(value('SELECT es_publish() = es_head()'), 't', 'O4: es_publish() goes on');

@@ -92,7 +92,7 @@ sub es_crash
 	my $pid = $node->safe_psql('postgres', $walwriter);
 
 	kill 'KILL', $pid;
-	return $node->poll_query_until('postgres', "SELECT EXISTS ($walwriter AND pid <> $pid)");
+	return es_poll_crashed($node, "SELECT EXISTS ($walwriter AND pid <> $pid)");
 }
 
 # SQLSTATE and DETAIL of a statement that fails; a DETAIL that is JSON is decoded.

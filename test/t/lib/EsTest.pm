@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(es_server es_create es_oracle_ok es_dump_store es_state_ok
-  es_after_restore_ok es_sqlstate es_poll_ok uuid);
+  es_after_restore_ok es_sqlstate es_poll_ok es_poll_crashed uuid);
 
 # Settings that the tests rely on; a test may add its own lines.
 our $conf = q(
@@ -64,6 +64,22 @@ sub es_poll_ok
 {
 	my ($node, $query, $name) = @_;
 	ok($node->poll_query_until('postgres', $query), $name);
+}
+
+# The same right after a crash, when connections break in every way: psql may be
+# gone before it has been given the query.
+sub es_poll_crashed
+{
+	my ($node, $query, $db) = @_;
+
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		my ($ret, $out) = eval { $node->psql($db || 'postgres', $query) };
+
+		return 1 if defined $out && $out eq 't';
+		select(undef, undef, undef, 0.1);
+	}
+	return 0;
 }
 
 my %oracle = (
