@@ -267,7 +267,7 @@ make_objects(Oid *owner)
 		/* an index of another name on the same columns will do */
 		if (present || state == ES_INDEX_FITS)
 			continue;
-		es_owner_run(object->ddl);
+		es_owner_run_ddl(object->ddl);
 		made++;
 	}
 	return made;
@@ -294,10 +294,11 @@ make_guard(Oid guard, const char *table, const char *name, const char *events, c
 													  ES_GUARD_FUNCTION);
 
 	if (OidIsValid(get_trigger_oid(store_relation(table), name, true)))
-		es_owner_run(psprintf("DROP TRIGGER %s ON es.%s", name, table));
-	es_owner_run(psprintf("CREATE TRIGGER %s BEFORE %s ON es.%s FOR EACH %s EXECUTE FUNCTION %s()",
-						  name, events, table, each, function));
-	es_owner_run(psprintf("ALTER TABLE es.%s ENABLE ALWAYS TRIGGER %s", table, name));
+		es_owner_run_ddl(psprintf("DROP TRIGGER %s ON es.%s", name, table));
+	es_owner_run_ddl(
+		psprintf("CREATE TRIGGER %s BEFORE %s ON es.%s FOR EACH %s EXECUTE FUNCTION %s()", name,
+				 events, table, each, function));
+	es_owner_run_ddl(psprintf("ALTER TABLE es.%s ENABLE ALWAYS TRIGGER %s", table, name));
 	es_owner_run(psprintf("COMMENT ON TRIGGER %s ON es.%s IS '%s'", name, table, comment));
 }
 
@@ -333,7 +334,7 @@ make_log_view(Oid guard, Oid *owner)
 
 	if (is_present(&log, owner))
 		return false;
-	es_owner_run(
+	es_owner_run_ddl(
 		psprintf("CREATE VIEW es.log WITH (security_invoker = true) AS SELECT position, stream, "
 				 "version, type, data, metadata, recorded_at, id, payload, tenant FROM es.events "
 				 "WHERE position OPERATOR(pg_catalog.<=) (SELECT %s.es_horizon())",
@@ -374,7 +375,7 @@ repair_sequence(void)
 
 	if (ask(ES_SEQUENCE_ODD) > 0)
 	{
-		es_owner_run("ALTER SEQUENCE es.events_position_seq INCREMENT BY 1 CACHE 1 NO CYCLE");
+		es_owner_run_ddl("ALTER SEQUENCE es.events_position_seq INCREMENT BY 1 CACHE 1 NO CYCLE");
 		mended = true;
 	}
 	if (ask(ES_SEQUENCE_LAST) < last_position())
@@ -411,7 +412,7 @@ migrate(void)
 	else if (version < ES_STORE_VERSION)
 	{
 		for (int from = version; from < ES_STORE_VERSION; from++)
-			es_owner_run(es_schema_migrations[from]);
+			es_owner_run_ddl(es_schema_migrations[from]);
 		es_owner_run(psprintf("UPDATE es.store SET version = %d", ES_STORE_VERSION));
 	}
 	CommandCounterIncrement();

@@ -8,6 +8,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 
+#include "ddl.h"
 #include "owner.h"
 
 /* Becomes the owner; a transaction's abort undoes it. */
@@ -54,4 +55,20 @@ es_owner_run(const char *command)
 
 	if (result < 0)
 		elog(ERROR, "could not run \"%s\": %s", command, SPI_result_code_string(result));
+}
+
+/* The same for a statement that changes the store's own objects, and runs nobody's code. */
+void
+es_owner_run_ddl(const char *command)
+{
+	es_ddl_own++;
+	PG_TRY();
+	{
+		es_owner_run(command);
+	}
+	PG_FINALLY();
+	{
+		es_ddl_own--;
+	}
+	PG_END_TRY();
 }

@@ -17,5 +17,6 @@ extern void       es_owner_resume(EsIdentity before);
 extern EsIdentity es_owner_become(Oid owner);
 extern void       es_owner_become_again(EsIdentity before);
 extern void       es_owner_run(const char *command);
+extern void       es_owner_run_ddl(const char *command);
 
 #endif

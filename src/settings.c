@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -22,6 +23,14 @@ static bool  allow_reset = false; /* read from the catalog by es_reset() */
 
 static bool check_metadata(char **newval, void **extra, GucSource source);
 
+/* Says in the server's log who begins a maintenance session. */
+static void
+log_maintenance(bool newval, void *extra)
+{
+	if (newval && !es_settings_allow_maintenance && IsUnderPostmaster)
+		ereport(LOG, (errmsg("pg_eventstore maintenance: switched on in process %d", MyProcPid)));
+}
+
 /* Defines the settings; called once, from _PG_init. */
 void
 es_settings_init(void)
@@ -30,11 +39,12 @@ es_settings_init(void)
 		"pg_eventstore.metadata", "Metadata merged under the metadata of each appended event.",
 		"A JSON object as text; meant for SET LOCAL. An event's own keys win.", &metadata_text, "",
 		PGC_USERSET, 0, check_metadata, NULL, NULL);
-	DefineCustomBoolVariable("pg_eventstore.allow_maintenance",
-							 "Lets a superuser load rows into es.events directly.",
-							 "For data-only restores and imports. Each use is written to the "
-							 "server's log. Stored events cannot be changed even so.",
-							 &es_settings_allow_maintenance, false, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable(
+		"pg_eventstore.allow_maintenance",
+		"Lets a superuser load rows into es.events and change the store's tables.",
+		"For restores, imports and migrations. Each use is written to the "
+		"server's log. Stored events cannot be changed even so.",
+		&es_settings_allow_maintenance, false, PGC_SUSET, 0, NULL, log_maintenance, NULL);
 	DefineCustomBoolVariable("pg_eventstore.allow_reset",
 							 "Lets es_reset() empty the store of a test database.",
 							 "Counts only where it was set by ALTER DATABASE ... SET.",

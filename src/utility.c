@@ -27,11 +27,13 @@
 #include "utils/syscache.h"
 
 #include "compat.h"
+#include "ddl.h"
 #include "shared.h"
 #include "store.h"
 #include "utility.h"
 
 static ProcessUtility_hook_type previous_utility = NULL;
+static bool                     guards_ddl = false; /* everywhere, or nowhere */
 
 /* Sends the publisher of a database away. */
 static void
@@ -200,12 +202,24 @@ utility(PlannedStmt *planned, const char *query, bool read_only, ProcessUtilityC
 		previous_utility != NULL ? previous_utility : standard_ProcessUtility;
 	Node *stmt = planned->utilityStmt;
 	bool  interest = is_of_interest(stmt) && !RecoveryInProgress() && !IsBinaryUpgrade;
+	bool  guarded = guards_ddl && es_ddl_may_concern(stmt) && !IsBinaryUpgrade;
 
-	if (interest)
-		before_statement(stmt);
-	next(planned, query, read_only, context, params, environment, dest, completion);
-	if (interest)
-		after_statement(stmt);
+	if (guarded)
+		es_ddl_begin(stmt);
+	PG_TRY();
+	{
+		if (interest)
+			before_statement(stmt);
+		next(planned, query, read_only, context, params, environment, dest, completion);
+		if (interest)
+			after_statement(stmt);
+	}
+	PG_FINALLY();
+	{
+		if (guarded)
+			es_ddl_end(stmt);
+	}
+	PG_END_TRY();
 }
 
 /* Called once, from _PG_init. */
@@ -214,4 +228,7 @@ es_utility_init(void)
 {
 	previous_utility = ProcessUtility_hook;
 	ProcessUtility_hook = utility;
+	guards_ddl = process_shared_preload_libraries_in_progress;
+	if (guards_ddl)
+		es_ddl_init();
 }
