@@ -3,37 +3,54 @@
  *		Guards against statements that would undo what the store keeps (A6): where
  *		the library is preloaded, they are refused with SE003.
  *
- * Two hooks share the work.  Before a utility statement its parse tree tells what
- * it would alter: of ALTER TABLE only those forms pass that leave rows, columns and
- * guards as they are.  What is dropped, by whatever statement and cascade, is seen
- * object by object.
+ * What the store keeps are its schemas, tables, sequence, views, its own indexes and
+ * constraints, the guards and their function.  Two hooks share the work:
+ *
+ * - Before a utility statement its parse tree tells what it would alter.  Of ALTER
+ *   TABLE only those forms pass that leave rows, columns and guards as they are.
+ *   A name that might mean another table by the time it is looked up again, behind
+ *   a lock, is replaced by the qualified one that was checked.
+ * - What is dropped, by whatever statement and cascade, is seen object by object;
+ *   and so are rules, also of a view that is replaced, children and the function.
  *
  * They stand as long as the guards of es.events stand: before, a restore is at work,
- * and after DROP EXTENSION ... CASCADE, which is let through, the tables are their
- * owner's.  A superuser with pg_eventstore.allow_maintenance may do everything, and
- * the server's log says what.
+ * and after DROP EXTENSION ... CASCADE, which may take the guards and es.log, but no
+ * table (O2), the tables are their owner's.  A superuser with
+ * pg_eventstore.allow_maintenance may do everything, and the server's log says what.
+ *
+ * Statements nest: a function in a trigger or an event trigger runs others.  Each has
+ * a scope of its own, so that neither the store's own statements nor DROP EXTENSION
+ * open a door for those.
  *
  * Keeps A6 and O2.
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/table.h"
-#include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
+#include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_rewrite.h"
 #include "catalog/pg_trigger.h"
-#include "access/genam.h"
-#include "access/htup_details.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "parser/parse_func.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
@@ -43,10 +60,17 @@
 #include "settings.h"
 #include "store.h"
 
+#define EXTENSION        "pg_eventstore"
+#define CONTYPE_NOT_NULL 'n' /* of tables from PostgreSQL 18 on */
+
 int es_ddl_own = 0;
 
-static int                     dropping_extension = 0;
+static bool                    is_own = false;
+static bool                    dropping = false;
 static object_access_hook_type previous_access = NULL;
+
+/* es_init() makes it apart from the others, since it needs a function. */
+static const EsObject log_view = {ES_SCHEMA, "log", RELKIND_VIEW, ""};
 
 /* Do the guards of es.events stand? */
 static bool
@@ -59,69 +83,87 @@ is_guarded_store(void)
 
 	if (!OidIsValid(relid) || get_rel_relkind(relid) != RELKIND_RELATION)
 		return false;
-	events = table_open(relid, AccessShareLock);
-	stands = es_store_has_guards(events, NULL);
-	table_close(events, AccessShareLock);
+	events = try_table_open(relid, AccessShareLock);
+	stands = events != NULL && es_store_has_guards(events, NULL);
+	if (events != NULL)
+		table_close(events, AccessShareLock);
 	return stands;
 }
 
 /* Says in the server's log what a superuser does to the store, and lets it pass. */
 static bool
-is_maintenance(const char *what)
+is_maintenance(const char *what, const char *object)
 {
 	if (!es_settings_allow_maintenance || !superuser())
 		return false;
-	ereport(LOG, (errmsg("pg_eventstore maintenance: role \"%s\": %s",
-						 GetUserNameFromId(GetUserId(), false), what)));
+	ereport(LOG, (errmsg("pg_eventstore maintenance: role \"%s\": %s %s",
+						 GetUserNameFromId(GetUserId(), false), what, object)));
 	return true;
 }
 
 static void
 refuse(const char *what, const char *object)
 {
-	if (!is_guarded_store() || is_maintenance(psprintf("%s %s", what, object)))
+	if ((!dropping && !is_guarded_store()) || is_maintenance(what, object))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_ES_APPEND_ONLY),
 			 errmsg("the log is append-only: %s %s is refused", what, object),
 			 errdetail("It would take away, or change, what the event store keeps."),
 			 errhint(
-				 "Indexes, comments, grants, publications, statistics, tablespaces and your own "
-				 "triggers are free. For all else a superuser sets "
+				 "Indexes, constraints, comments, grants, publications, statistics, tablespaces "
+				 "and triggers of your own are free. For all else a superuser sets "
 				 "pg_eventstore.allow_maintenance.")));
 }
 
-/* Is it one of the relations that the store is made of? */
+/* A relation that the store is made of, or NULL. */
 static const EsObject *
-find_object(Oid relid)
+find_name(const char *schema, const char *name)
 {
-	const char *schema = get_namespace_name(get_rel_namespace(relid));
-	const char *name = get_rel_name(relid);
-
-	for (int i = 0; schema != NULL && name != NULL && i < es_schema_nobjects; i++)
+	for (int i = 0; i <= es_schema_nobjects; i++)
 	{
-		const EsObject *object = &es_schema_objects[i];
+		const EsObject *object = i < es_schema_nobjects ? &es_schema_objects[i] : &log_view;
 
-		if (object->name != NULL && strcmp(object->schema, schema) == 0 &&
-			strcmp(object->name, name) == 0)
+		if (object->name != NULL && strcmp(object->name, name) == 0 &&
+			(schema == NULL || strcmp(object->schema, schema) == 0))
 			return object;
 	}
 	return NULL;
 }
 
-/* The same without indexes, which may be altered. */
+static const EsObject *
+find_object(Oid relid)
+{
+	const char *name = OidIsValid(relid) ? get_rel_name(relid) : NULL;
+	const char *schema = name == NULL ? NULL : get_namespace_name(get_rel_namespace(relid));
+
+	return schema == NULL ? NULL : find_name(schema, name);
+}
+
+/* Is it one of these, and no index, which may be altered? */
 static bool
 is_kept(Oid relid)
 {
-	const EsObject *object = OidIsValid(relid) ? find_object(relid) : NULL;
+	const EsObject *object = find_object(relid);
 
 	return object != NULL && object->relkind != RELKIND_INDEX;
 }
 
-static bool
-is_kept_name(RangeVar *name)
+/*
+ * The relation that a statement names, where it may be one of these.  From now on the
+ * name means it, whatever becomes of the other schemas in search_path meanwhile.
+ */
+static Oid
+resolve(RangeVar *name)
 {
-	return name != NULL && is_kept(RangeVarGetRelid(name, NoLock, true));
+	Oid relid;
+
+	if (name == NULL || find_name(NULL, name->relname) == NULL)
+		return InvalidOid;
+	relid = RangeVarGetRelid(name, NoLock, true);
+	if (OidIsValid(relid) && name->schemaname == NULL)
+		name->schemaname = get_namespace_name(get_rel_namespace(relid));
+	return relid;
 }
 
 static bool
@@ -135,6 +177,43 @@ is_guard_name(const char *name)
 {
 	return name != NULL &&
 		   (strcmp(name, ES_GUARD_ROW) == 0 || strcmp(name, ES_GUARD_STATEMENT) == 0);
+}
+
+static bool
+is_guard_function(Oid function)
+{
+	const char *name = get_func_name(function);
+	Oid         extension;
+
+	if (name == NULL || strcmp(name, ES_GUARD_FUNCTION) != 0)
+		return false;
+	extension = getExtensionOfObject(ProcedureRelationId, function);
+	return OidIsValid(extension) && extension == get_extension_oid(EXTENSION, true);
+}
+
+/* Is it one of the constraints that the table was made with, or of the store's indexes? */
+static bool
+is_own_constraint(Oid relid, const char *name)
+{
+	const EsObject *table = find_object(relid);
+	const EsObject *index = table == NULL ? NULL : find_name(table->schema, name);
+
+	return table != NULL && ((index != NULL && index->relkind == RELKIND_INDEX) ||
+							 strstr(table->ddl, psprintf(" CONSTRAINT %s ", name)) != NULL);
+}
+
+/* Does the store itself let the column be null? */
+static bool
+may_be_null(const char *column)
+{
+	static const char *const names[] = {"data", "metadata", "payload", "state", "holders"};
+
+	for (int i = 0; column != NULL && i < (int) lengthof(names); i++)
+	{
+		if (strcmp(column, names[i]) == 0)
+			return true;
+	}
+	return false;
 }
 
 static char *
@@ -155,6 +234,7 @@ is_free(const AlterTableCmd *cmd)
 		case AT_ResetOptions:
 		case AT_SetStorage:
 		case AT_SetCompression:
+		case AT_SetNotNull:
 		case AT_AddIndex:
 		case AT_AddIndexConstraint:
 		case AT_AddConstraint:
@@ -164,94 +244,166 @@ is_free(const AlterTableCmd *cmd)
 		case AT_ChangeOwner:
 		case AT_ClusterOn:
 		case AT_DropCluster:
+		case AT_SetLogged:
 		case AT_SetTableSpace:
 		case AT_SetRelOptions:
 		case AT_ResetRelOptions:
+		case AT_DropInherit: /* makes a store ready again */
 		case AT_ReplicaIdentity:
 		case AT_EnableRowSecurity:
 		case AT_DisableRowSecurity:
 		case AT_ForceRowSecurity:
 		case AT_NoForceRowSecurity:
-			return true;
 		case AT_EnableAlwaysTrig:
 			return true;
 		case AT_EnableTrig:
 		case AT_EnableReplicaTrig:
 		case AT_DisableTrig:
 			return !is_guard_name(cmd->name);
+		case AT_DropNotNull:
+			return may_be_null(cmd->name);
 		default:
 			return false;
 	}
 }
 
-/* The table that a form of ALTER TABLE makes a parent or a partition, or NULL. */
-static RangeVar *
-joined_table(const AlterTableCmd *cmd)
-{
-	if (cmd->subtype == AT_AddInherit)
-		return (RangeVar *) cmd->def;
-	if (cmd->subtype == AT_AttachPartition)
-		return ((PartitionCmd *) cmd->def)->name;
-	return NULL;
-}
-
 static void
 check_alter_table(AlterTableStmt *stmt)
 {
-	Oid       relid = RangeVarGetRelid(stmt->relation, NoLock, true);
-	bool      kept = is_kept(relid);
+	Oid       relid = resolve(stmt->relation);
 	ListCell *cell;
 
+	if (!is_kept(relid))
+		return;
 	foreach (cell, stmt->cmds)
 	{
-		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, cell);
-		RangeVar      *joined = joined_table(cmd);
-
-		if (kept && !is_free(cmd))
+		if (!is_free(lfirst_node(AlterTableCmd, cell)))
 			refuse("this ALTER TABLE on", full_name(relid));
-		else if (joined != NULL && is_kept_name(joined))
-			refuse("INHERIT or ATTACH PARTITION of", joined->relname);
+	}
+}
+
+static void
+check_function(Node *object)
+{
+	ObjectWithArgs *name = castNode(ObjectWithArgs, object);
+
+	if (strcmp(strVal(llast(name->objname)), ES_GUARD_FUNCTION) == 0 &&
+		is_guard_function(LookupFuncWithArgs(OBJECT_ROUTINE, name, true)))
+		refuse("ALTER FUNCTION", ES_GUARD_FUNCTION "()");
+}
+
+/* Names are what the store's objects are known by, those of indexes and constraints too. */
+static bool
+is_rename_of_ours(const RenameStmt *stmt, Oid relid)
+{
+	switch (stmt->renameType)
+	{
+		case OBJECT_TRIGGER:
+			return is_guard_name(stmt->subname);
+		case OBJECT_TABCONSTRAINT:
+			return is_own_constraint(relid, stmt->subname);
+		case OBJECT_POLICY:
+		case OBJECT_RULE:
+			return false;
+		default:
+			return true;
 	}
 }
 
 static void
 check_rename(RenameStmt *stmt)
 {
+	Oid relid = resolve(stmt->relation);
+
 	if (stmt->renameType == OBJECT_SCHEMA && is_kept_schema(stmt->subname))
 		refuse("RENAME of schema", stmt->subname);
-	else if (stmt->renameType == OBJECT_TRIGGER
-				 ? is_guard_name(stmt->subname) && is_kept_name(stmt->relation)
-				 : stmt->renameType != OBJECT_TABCONSTRAINT && stmt->renameType != OBJECT_POLICY &&
-					   stmt->renameType != OBJECT_RULE && is_kept_name(stmt->relation))
-		refuse("RENAME on", stmt->relation->relname);
+	else if (stmt->renameType == OBJECT_FUNCTION || stmt->renameType == OBJECT_ROUTINE)
+		check_function(stmt->object);
+	else if (find_object(relid) != NULL && is_rename_of_ours(stmt, relid))
+		refuse("this RENAME on", full_name(relid));
 }
 
 static void
-check_create_table(CreateStmt *stmt)
+check_set_schema(AlterObjectSchemaStmt *stmt)
 {
-	ListCell *cell;
+	Oid relid = resolve(stmt->relation);
 
-	foreach (cell, stmt->inhRelations)
+	if (is_kept(relid))
+		refuse("SET SCHEMA on", full_name(relid));
+}
+
+/* What depends on an extension goes with it. */
+static void
+check_depends(AlterObjectDependsStmt *stmt)
+{
+	Oid relid = resolve(stmt->relation);
+
+	if (stmt->objectType == OBJECT_FUNCTION || stmt->objectType == OBJECT_ROUTINE)
+		check_function(stmt->object);
+	else if (find_object(relid) != NULL &&
+			 (stmt->objectType != OBJECT_TRIGGER ||
+			  is_guard_name(strVal(llast(castNode(List, stmt->object))))))
+		refuse("DEPENDS ON EXTENSION on", full_name(relid));
+}
+
+static void
+check_sequence(AlterSeqStmt *stmt)
+{
+	Oid relid = resolve(stmt->sequence);
+
+	if (is_kept(relid))
+		refuse("ALTER SEQUENCE on", full_name(relid));
+}
+
+static void
+check_create_trigger(CreateTrigStmt *stmt)
+{
+	Oid relid = resolve(stmt->relation);
+
+	/* a restore that is not at its end creates them */
+	if (stmt->replace && is_guard_name(stmt->trigname) && is_kept(relid))
+		refuse("CREATE OR REPLACE TRIGGER on", full_name(relid));
+}
+
+/* Members of an extension are not dumped, and go with it; without the function no guard counts. */
+static void
+check_membership(AlterExtensionContentsStmt *stmt)
+{
+	Relation      rel = NULL;
+	ObjectAddress object =
+		get_object_address(stmt->objtype, stmt->object, &rel, AccessShareLock, true);
+	bool is_ours;
+
+	if (rel != NULL)
+		relation_close(rel, AccessShareLock);
+	if (stmt->action < 0)
+		is_ours = object.classId == ProcedureRelationId && is_guard_function(object.objectId);
+	else
+		is_ours = (object.classId == NamespaceRelationId &&
+				   is_kept_schema(get_namespace_name(object.objectId))) ||
+				  (object.classId == RelationRelationId && find_object(object.objectId) != NULL);
+	if (is_ours)
+		refuse("ALTER EXTENSION with", getObjectDescription(&object, false));
+}
+
+/* May the statement be one that is refused for what its parse tree says? */
+static bool
+may_concern(const Node *stmt)
+{
+	switch (nodeTag(stmt))
 	{
-		RangeVar *parent = lfirst_node(RangeVar, cell);
-
-		if (is_kept_name(parent))
-			refuse("a child table of", parent->relname);
+		case T_AlterTableStmt:
+		case T_RenameStmt:
+		case T_AlterObjectSchemaStmt:
+		case T_AlterObjectDependsStmt:
+		case T_AlterSeqStmt:
+		case T_CreateTrigStmt:
+		case T_AlterFunctionStmt:
+		case T_AlterExtensionContentsStmt:
+			return true;
+		default:
+			return false;
 	}
-}
-
-/* The name of the relation or schema that becomes a member of an extension. */
-static void
-check_extension_contents(AlterExtensionContentsStmt *stmt)
-{
-	if (stmt->action <= 0)
-		return;
-	if (stmt->objtype == OBJECT_SCHEMA && is_kept_schema(strVal(stmt->object)))
-		refuse("ALTER EXTENSION ... ADD of schema", strVal(stmt->object));
-	else if ((stmt->objtype == OBJECT_TABLE || stmt->objtype == OBJECT_SEQUENCE ||
-			  stmt->objtype == OBJECT_VIEW) &&
-			 is_kept_name(makeRangeVarFromNameList(castNode(List, stmt->object))))
-		refuse("ALTER EXTENSION ... ADD of", NameListToString(castNode(List, stmt->object)));
 }
 
 static void
@@ -266,136 +418,135 @@ check_statement(Node *stmt)
 			check_rename((RenameStmt *) stmt);
 			break;
 		case T_AlterObjectSchemaStmt:
-			if (is_kept_name(((AlterObjectSchemaStmt *) stmt)->relation))
-				refuse("SET SCHEMA on", ((AlterObjectSchemaStmt *) stmt)->relation->relname);
+			check_set_schema((AlterObjectSchemaStmt *) stmt);
 			break;
 		case T_AlterObjectDependsStmt:
-			if (is_kept_name(((AlterObjectDependsStmt *) stmt)->relation))
-				refuse("DEPENDS ON EXTENSION on",
-					   ((AlterObjectDependsStmt *) stmt)->relation->relname);
+			check_depends((AlterObjectDependsStmt *) stmt);
 			break;
 		case T_AlterSeqStmt:
-			if (is_kept_name(((AlterSeqStmt *) stmt)->sequence))
-				refuse("ALTER SEQUENCE", ((AlterSeqStmt *) stmt)->sequence->relname);
-			break;
-		case T_CreateStmt:
-			check_create_table((CreateStmt *) stmt);
+			check_sequence((AlterSeqStmt *) stmt);
 			break;
 		case T_CreateTrigStmt:
-			if (((CreateTrigStmt *) stmt)->replace &&
-				is_guard_name(((CreateTrigStmt *) stmt)->trigname) &&
-				is_kept_name(((CreateTrigStmt *) stmt)->relation))
-				refuse("CREATE OR REPLACE TRIGGER", ((CreateTrigStmt *) stmt)->trigname);
+			check_create_trigger((CreateTrigStmt *) stmt);
 			break;
-		case T_ViewStmt:
-			if (((ViewStmt *) stmt)->replace && is_kept_name(((ViewStmt *) stmt)->view))
-				refuse("CREATE OR REPLACE VIEW", ((ViewStmt *) stmt)->view->relname);
-			break;
-		case T_AlterExtensionContentsStmt:
-			check_extension_contents((AlterExtensionContentsStmt *) stmt);
+		case T_AlterFunctionStmt:
+			check_function((Node *) ((AlterFunctionStmt *) stmt)->func);
 			break;
 		default:
+			check_membership((AlterExtensionContentsStmt *) stmt);
 			break;
 	}
+}
+
+/*
+ * Refuses a statement that would alter what is kept.  The one that is to be run
+ * instead is a copy, where names in it may have been replaced.
+ */
+PlannedStmt *
+es_ddl_check(PlannedStmt *planned)
+{
+	if (is_own || !may_concern(planned->utilityStmt))
+		return planned;
+	planned = copyObject(planned);
+	check_statement(planned->utilityStmt);
+	return planned;
 }
 
 static bool
-is_drop_extension(Node *stmt)
+is_drop_of_extension(Node *stmt)
 {
-	return IsA(stmt, DropStmt) && ((DropStmt *) stmt)->removeType == OBJECT_EXTENSION;
-}
+	ListCell *cell;
 
-/* May the statement be one that is refused? */
-bool
-es_ddl_may_concern(Node *stmt)
-{
-	switch (nodeTag(stmt))
+	if (!IsA(stmt, DropStmt) || ((DropStmt *) stmt)->removeType != OBJECT_EXTENSION)
+		return false;
+	foreach (cell, ((DropStmt *) stmt)->objects)
 	{
-		case T_AlterTableStmt:
-		case T_RenameStmt:
-		case T_AlterObjectSchemaStmt:
-		case T_AlterObjectDependsStmt:
-		case T_AlterSeqStmt:
-		case T_CreateStmt:
-		case T_CreateTrigStmt:
-		case T_ViewStmt:
-		case T_AlterExtensionContentsStmt:
+		if (strcmp(strVal(lfirst(cell)), EXTENSION) == 0)
 			return true;
-		default:
-			return is_drop_extension(stmt);
 	}
+	return false;
 }
 
-/* Before a statement of interest: refuses it, or notes what it is. */
-void
-es_ddl_begin(Node *stmt)
+/* Opens a statement's scope; a part of a statement shares that of the whole. */
+EsDdlScope
+es_ddl_begin(Node *stmt, ProcessUtilityContext context)
 {
-	if (is_drop_extension(stmt))
-		dropping_extension++;
-	else if (es_ddl_own == 0)
-		check_statement(stmt);
+	EsDdlScope before = {es_ddl_own, is_own, dropping};
+
+	if (context != PROCESS_UTILITY_SUBCOMMAND)
+	{
+		is_own = es_ddl_own > 0;
+		dropping = is_drop_of_extension(stmt);
+		es_ddl_own = 0;
+	}
+	return before;
 }
 
-/* After it, also where it failed. */
+/* Closes it, also where the statement has failed. */
 void
-es_ddl_end(Node *stmt)
+es_ddl_end(EsDdlScope before)
 {
-	if (is_drop_extension(stmt))
-		dropping_extension--;
+	es_ddl_own = before.own;
+	is_own = before.is_own;
+	dropping = before.dropping;
 }
 
-/* A row of a catalog by its OID. */
+/* A copy of a catalog's row by its OID, as it is now; or NULL. */
 static HeapTuple
-fetch_by_oid(Oid catalog, Oid index, AttrNumber column, Oid oid, Relation *rel)
+fetch(Oid catalog, Oid index, AttrNumber column, Oid oid)
 {
+	Relation    rel = table_open(catalog, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple   tuple;
 
-	*rel = table_open(catalog, AccessShareLock);
 	ScanKeyInit(&key, column, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(oid));
-	scan = systable_beginscan(*rel, index, true, NULL, 1, &key);
+	scan = systable_beginscan(rel, index, true, SnapshotSelf, 1, &key);
 	tuple = systable_getnext(scan);
 	tuple = HeapTupleIsValid(tuple) ? heap_copytuple(tuple) : NULL;
 	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
 	return tuple;
+}
+
+/* DROP EXTENSION may take the view es.log, and nothing else. */
+static void
+check_drop_relation(Oid relid, int column)
+{
+	const EsObject *object = find_object(relid);
+
+	if (object != NULL && !(dropping && object == &log_view))
+		refuse(column == 0 ? "DROP of" : "DROP of a column of", full_name(relid));
 }
 
 static void
 check_drop_trigger(Oid oid)
 {
-	Relation  rel;
-	HeapTuple tuple =
-		fetch_by_oid(TriggerRelationId, TriggerOidIndexId, Anum_pg_trigger_oid, oid, &rel);
+	HeapTuple       tuple = fetch(TriggerRelationId, TriggerOidIndexId, Anum_pg_trigger_oid, oid);
+	Form_pg_trigger trigger;
 
-	table_close(rel, AccessShareLock);
-	if (tuple != NULL)
-	{
-		Form_pg_trigger trigger = (Form_pg_trigger) GETSTRUCT(tuple);
-
-		if (is_guard_name(NameStr(trigger->tgname)) && is_kept(trigger->tgrelid))
-			refuse("DROP TRIGGER", NameStr(trigger->tgname));
-		heap_freetuple(tuple);
-	}
+	if (tuple == NULL)
+		return;
+	trigger = (Form_pg_trigger) GETSTRUCT(tuple);
+	if (is_guard_name(NameStr(trigger->tgname)) && is_kept(trigger->tgrelid))
+		refuse("DROP of trigger",
+			   psprintf("%s on %s", NameStr(trigger->tgname), full_name(trigger->tgrelid)));
 }
 
+/* Is it the NOT NULL of a column that the store never lets be null? */
 static bool
-is_own_constraint(const char *name)
+is_own_not_null(HeapTuple tuple)
 {
-	static const char *const checks[] = {"es_numbers", "es_content", "es_names", "es_version"};
+	Form_pg_constraint constraint = (Form_pg_constraint) GETSTRUCT(tuple);
+	Datum              columns;
+	bool               isnull;
+	int16              first;
 
-	for (int i = 0; i < (int) lengthof(checks); i++)
-	{
-		if (strcmp(name, checks[i]) == 0)
-			return true;
-	}
-	for (int i = 0; i < es_schema_nobjects; i++)
-	{
-		if (es_schema_objects[i].relkind == RELKIND_INDEX &&
-			strcmp(name, es_schema_objects[i].name) == 0)
-			return true;
-	}
-	return false;
+	if (constraint->contype != CONTYPE_NOT_NULL)
+		return false;
+	columns = SysCacheGetAttr(CONSTROID, tuple, Anum_pg_constraint_conkey, &isnull);
+	first = isnull ? 0 : *(int16 *) ARR_DATA_PTR(DatumGetArrayTypeP(columns));
+	return !may_be_null(get_attname(constraint->conrelid, first, true));
 }
 
 static void
@@ -407,8 +558,11 @@ check_drop_constraint(Oid oid)
 	if (!HeapTupleIsValid(tuple))
 		return;
 	constraint = (Form_pg_constraint) GETSTRUCT(tuple);
-	if (is_own_constraint(NameStr(constraint->conname)) && is_kept(constraint->conrelid))
-		refuse("DROP CONSTRAINT", NameStr(constraint->conname));
+	if (is_kept(constraint->conrelid) &&
+		(is_own_constraint(constraint->conrelid, NameStr(constraint->conname)) ||
+		 is_own_not_null(tuple)))
+		refuse("DROP of constraint",
+			   psprintf("%s on %s", NameStr(constraint->conname), full_name(constraint->conrelid)));
 	ReleaseSysCache(tuple);
 }
 
@@ -419,14 +573,14 @@ check_drop(Oid class, Oid oid, int column)
 	{
 		case NamespaceRelationId:
 			if (is_kept_schema(get_namespace_name(oid)))
-				refuse("DROP SCHEMA", get_namespace_name(oid));
+				refuse("DROP of schema", get_namespace_name(oid));
 			break;
 		case RelationRelationId:
-			if (find_object(oid) != NULL)
-				refuse(column == 0 ? "DROP of" : "DROP of a column of", full_name(oid));
+			check_drop_relation(oid, column);
 			break;
 		case TriggerRelationId:
-			check_drop_trigger(oid);
+			if (!dropping)
+				check_drop_trigger(oid);
 			break;
 		case ConstraintRelationId:
 			check_drop_constraint(oid);
@@ -434,11 +588,42 @@ check_drop(Oid class, Oid oid, int column)
 	}
 }
 
-/* What is dropped to be made anew, as by REINDEX CONCURRENTLY, is not lost. */
-static bool
-is_internal_drop(void *arg)
+/* A rule would rewrite what is asked of a table; a view is a rule. */
+static void
+check_rule(Oid oid)
 {
-	return arg != NULL && (((ObjectAccessDrop *) arg)->dropflags & PERFORM_DELETION_INTERNAL) != 0;
+	HeapTuple tuple = fetch(RewriteRelationId, RewriteOidIndexId, Anum_pg_rewrite_oid, oid);
+	Oid       relid = tuple == NULL ? InvalidOid : ((Form_pg_rewrite) GETSTRUCT(tuple))->ev_class;
+
+	if (is_kept(relid))
+		refuse("a rule, or another query, for", full_name(relid));
+}
+
+static bool
+is_child(Oid child, Oid parent)
+{
+	Relation    rel = table_open(InheritsRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple   tuple;
+	bool        found = false;
+
+	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(child));
+	scan = systable_beginscan(rel, InheritsRelidSeqnoIndexId, true, SnapshotSelf, 1, &key);
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+		found = ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent == parent;
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/* The rows of a child would look like the parent's.  To part them is free. */
+static void
+check_inheritance(Oid child, Oid parent)
+{
+	if ((is_kept(child) || is_kept(parent)) && is_child(child, parent))
+		refuse("INHERIT or ATTACH PARTITION of", full_name(is_kept(parent) ? parent : child));
 }
 
 static void
@@ -446,9 +631,20 @@ see_access(ObjectAccessType type, Oid class, Oid oid, int column, void *arg)
 {
 	if (previous_access != NULL)
 		previous_access(type, class, oid, column, arg);
-	if (type == OAT_DROP && es_ddl_own == 0 && dropping_extension == 0 && !IsBinaryUpgrade &&
-		!is_internal_drop(arg))
+	if (is_own || IsBinaryUpgrade)
+		return;
+	if (type == OAT_DROP)
 		check_drop(class, oid, column);
+	else if (type == OAT_POST_CREATE && class == RewriteRelationId)
+		check_rule(oid);
+	else if (type == OAT_POST_CREATE && class == ProcedureRelationId)
+	{
+		/* an update of the extension replaces it, too */
+		if (!creating_extension && is_guard_function(oid))
+			refuse("CREATE OR REPLACE FUNCTION", ES_GUARD_FUNCTION "()");
+	}
+	else if (type == OAT_POST_ALTER && class == InheritsRelationId)
+		check_inheritance(oid, ((ObjectAccessPostAlter *) arg)->auxiliary_id);
 }
 
 /* Called once, from _PG_init, where the library is preloaded. */

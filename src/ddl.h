@@ -5,13 +5,21 @@
 #ifndef ES_DDL_H
 #define ES_DDL_H
 
-#include "nodes/nodes.h"
+#include "tcop/utility.h"
 
-extern int es_ddl_own; /* so many of the store's own functions are changing its objects */
+/* What is true of the utility statement that runs. */
+typedef struct EsDdlScope
+{
+	int  own;      /* what es_ddl_own was when it began */
+	bool is_own;   /* it is one of the store's own functions' */
+	bool dropping; /* it is DROP EXTENSION pg_eventstore */
+} EsDdlScope;
 
-extern void es_ddl_init(void);
-extern bool es_ddl_may_concern(Node *stmt);
-extern void es_ddl_begin(Node *stmt);
-extern void es_ddl_end(Node *stmt);
+extern int es_ddl_own; /* the next statements are those of the store's own functions */
+
+extern void         es_ddl_init(void);
+extern EsDdlScope   es_ddl_begin(Node *stmt, ProcessUtilityContext context);
+extern PlannedStmt *es_ddl_check(PlannedStmt *planned);
+extern void         es_ddl_end(EsDdlScope before);
 
 #endif

@@ -202,22 +202,23 @@ utility(PlannedStmt *planned, const char *query, bool read_only, ProcessUtilityC
 		previous_utility != NULL ? previous_utility : standard_ProcessUtility;
 	Node *stmt = planned->utilityStmt;
 	bool  interest = is_of_interest(stmt) && !RecoveryInProgress() && !IsBinaryUpgrade;
-	bool  guarded = guards_ddl && es_ddl_may_concern(stmt) && !IsBinaryUpgrade;
+	bool  guarded = guards_ddl && !IsBinaryUpgrade;
 
-	if (guarded)
-		es_ddl_begin(stmt);
+	EsDdlScope before = es_ddl_begin(stmt, context);
+
 	PG_TRY();
 	{
+		PlannedStmt *checked = guarded ? es_ddl_check(planned) : planned;
+
 		if (interest)
 			before_statement(stmt);
-		next(planned, query, read_only, context, params, environment, dest, completion);
+		next(checked, query, read_only, context, params, environment, dest, completion);
 		if (interest)
 			after_statement(stmt);
 	}
 	PG_FINALLY();
 	{
-		if (guarded)
-			es_ddl_end(stmt);
+		es_ddl_end(before);
 	}
 	PG_END_TRY();
 }
