@@ -29,7 +29,7 @@ demo_goes_on() {
 	line=$(sed -n 's/^    \(.*psql -h\)/\1/p' "$WORK/demo.log")
 	# The line as it stands, for a shell.
 	# shellcheck disable=SC2086
-	[ "$(as_server $line -Atc 'SELECT count(*) FROM es_read()')" = 10 ]
+	[ "$(as_server $line -Atc 'SELECT count(*) FROM es_read()')" = 11 ]
 }
 
 demo_again() {

@@ -209,7 +209,17 @@ $locker->run('COMMIT');
 es_publishes_ok($node, 'publishing goes on when the lock is gone');
 $locker->close;
 
-# a publisher that stands still stops nobody, and is named
+# whatever another database writes or reads for long, holds nothing
+my $elsewhere = EsClient->new($node, db => 'other', name => 'elsewhere');
+$elsewhere->run('BEGIN ISOLATION LEVEL REPEATABLE READ');
+$elsewhere->run('CREATE TABLE long_work (x int)');
+es_publishes_ok($node, 'P4: a transaction that writes in another database holds nothing');
+$elsewhere->run('ROLLBACK');
+$elsewhere->close;
+
+# a publisher that stands still stops nobody, and is named; not in the middle of writing
+# WAL, where any process that is stopped stops all
+es_poll_in($node, 'postgres', "SELECT wait_event = 'Extension' FROM pg_stat_activity WHERE pid = $pid", 'the publisher sleeps');
 kill 'STOP', $pid;
 is($node->safe_psql('postgres', q(SELECT es_append('stopped-1', 0, 'T', '{}'))), '1', 'P5: an append does not wait for a publisher that is stopped');
 es_poll_in($node, 'postgres', qq{SELECT status = 'error' AND detail LIKE '%pid $pid) does not move%' AND hint IS NOT NULL
