@@ -3,7 +3,7 @@
 #	make && make install	into the server of PG_CONFIG, as usual
 #	make demo		a private server, the main job shown; make demo-stop removes it
 #	make check		all tests, on private servers
-#	make bench-quick	the store against bare tables, in three minutes
+#	make bench-quick	the store against bare tables, in under five minutes
 #	make stress		publishing under two million events and crashes
 #	make mutants		proves the tests: broken stores that they must notice
 
