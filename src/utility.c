@@ -193,17 +193,26 @@ is_of_interest(Node *stmt)
 		   may_drop_store(stmt);
 }
 
+/* Runs a statement as it would be without us. */
+static void
+run(PlannedStmt *planned, const char *query, bool read_only, ProcessUtilityContext context,
+	ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
+	QueryCompletion *completion)
+{
+	ProcessUtility_hook_type next =
+		previous_utility != NULL ? previous_utility : standard_ProcessUtility;
+
+	next(planned, query, read_only, context, params, environment, dest, completion);
+}
+
 static void
 utility(PlannedStmt *planned, const char *query, bool read_only, ProcessUtilityContext context,
 		ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest,
 		QueryCompletion *completion)
 {
-	ProcessUtility_hook_type next =
-		previous_utility != NULL ? previous_utility : standard_ProcessUtility;
-	Node *stmt = planned->utilityStmt;
-	bool  interest = is_of_interest(stmt) && !RecoveryInProgress() && !IsBinaryUpgrade;
-	bool  guarded = guards_ddl && !IsBinaryUpgrade;
-
+	Node      *stmt = planned->utilityStmt;
+	bool       interest = is_of_interest(stmt) && !RecoveryInProgress() && !IsBinaryUpgrade;
+	bool       guarded = guards_ddl && !IsBinaryUpgrade;
 	EsDdlScope before = es_ddl_begin(stmt, context);
 
 	PG_TRY();
@@ -212,7 +221,7 @@ utility(PlannedStmt *planned, const char *query, bool read_only, ProcessUtilityC
 
 		if (interest)
 			before_statement(stmt);
-		next(checked, query, read_only, context, params, environment, dest, completion);
+		run(checked, query, read_only, context, params, environment, dest, completion);
 		if (interest)
 			after_statement(stmt);
 	}
