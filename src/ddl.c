@@ -179,18 +179,6 @@ is_guard_name(const char *name)
 		   (strcmp(name, ES_GUARD_ROW) == 0 || strcmp(name, ES_GUARD_STATEMENT) == 0);
 }
 
-static bool
-is_guard_function(Oid function)
-{
-	const char *name = get_func_name(function);
-	Oid         extension;
-
-	if (name == NULL || strcmp(name, ES_GUARD_FUNCTION) != 0)
-		return false;
-	extension = getExtensionOfObject(ProcedureRelationId, function);
-	return OidIsValid(extension) && extension == get_extension_oid(EXTENSION, true);
-}
-
 /* Is it one of the constraints that the table was made with, or of the store's indexes? */
 static bool
 is_own_constraint(Oid relid, const char *name)
@@ -288,7 +276,7 @@ check_function(Node *object)
 	ObjectWithArgs *name = castNode(ObjectWithArgs, object);
 
 	if (strcmp(strVal(llast(name->objname)), ES_GUARD_FUNCTION) == 0 &&
-		is_guard_function(LookupFuncWithArgs(OBJECT_ROUTINE, name, true)))
+		es_store_is_guard_function(LookupFuncWithArgs(OBJECT_ROUTINE, name, true)))
 		refuse("ALTER FUNCTION", ES_GUARD_FUNCTION "()");
 }
 
@@ -377,7 +365,8 @@ check_membership(AlterExtensionContentsStmt *stmt)
 	if (rel != NULL)
 		relation_close(rel, AccessShareLock);
 	if (stmt->action < 0)
-		is_ours = object.classId == ProcedureRelationId && is_guard_function(object.objectId);
+		is_ours =
+			object.classId == ProcedureRelationId && es_store_is_guard_function(object.objectId);
 	else
 		is_ours = (object.classId == NamespaceRelationId &&
 				   is_kept_schema(get_namespace_name(object.objectId))) ||
@@ -640,7 +629,7 @@ see_access(ObjectAccessType type, Oid class, Oid oid, int column, void *arg)
 	else if (type == OAT_POST_CREATE && class == ProcedureRelationId)
 	{
 		/* an update of the extension replaces it, too */
-		if (!creating_extension && is_guard_function(oid))
+		if (!creating_extension && es_store_is_guard_function(oid))
 			refuse("CREATE OR REPLACE FUNCTION", ES_GUARD_FUNCTION "()");
 	}
 	else if (type == OAT_POST_ALTER && class == InheritsRelationId)

@@ -6,9 +6,10 @@
  * A promotion, a point-in-time recovery, a restored dump and a copied database
  * continue an older state of the log: events that consumers have seen may be
  * missing.  What tells them is the database's identity: system identifier,
- * timeline, and the OIDs of the database and of this table.  The first append or tick that finds
- *another identity than the newest epoch's moves the sequence far up, and records the hole.  A
- *cursor within a hole has seen what is lost: SE005, for ever (P6).
+ * timeline, and the OIDs of the database and of this table.  The first append or
+ * tick that finds another identity than the newest epoch's moves the sequence far
+ * up, and records the hole.  A cursor within a hole has seen what is lost: SE005,
+ * for ever (P6).
  *
  *	   epoch n                        hole                     epoch n + 1
  *	 ------------ last_position )                  [ first_position -----------

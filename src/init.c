@@ -185,15 +185,6 @@ is_present(const EsObject *object, Oid *owner)
 	return true;
 }
 
-pg_noreturn static void
-raise_not_owner(Oid owner)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be owner of the event store"),
-			 errdetail("It belongs to role \"%s\".", GetUserNameFromId(owner, false)),
-			 errhint("Call it as a member of that role, or as a superuser.")));
-}
-
 /*
  * Who owns the store, or shall own it.  Looks at all that is there before any of
  * it is touched: somebody could have laid out relations with code of his own in
@@ -208,8 +199,8 @@ find_owner(Oid guard)
 		(void) is_present(&es_schema_objects[i], &owner);
 	if (!OidIsValid(owner))
 		owner = GetUserId();
-	else if (!has_privs_of_role(GetUserId(), owner))
-		raise_not_owner(owner);
+	else
+		es_owner_check(owner);
 	if (!es_compat_may_execute(guard, owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -576,13 +567,12 @@ reset_store(void)
 Datum
 es_reset(PG_FUNCTION_ARGS)
 {
-	Oid        owner = object_owner(RELOID, es_store()->events);
+	Oid        owner = es_store()->owner;
 	EsIdentity before;
 	text      *result;
 
 	prevent_where_impossible("es_reset()");
-	if (!has_privs_of_role(GetUserId(), owner))
-		raise_not_owner(owner);
+	es_owner_check(owner);
 	before = es_owner_become(owner);
 	result = result_text(reset_store());
 	es_owner_become_again(before);

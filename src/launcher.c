@@ -41,6 +41,7 @@
 
 #include "compat.h"
 #include "launcher.h"
+#include "owner.h"
 #include "publisher.h"
 #include "shared.h"
 #include "store.h"
@@ -305,19 +306,7 @@ es_launcher_main(Datum arg)
 	enter();
 	find_databases();
 	for (;;)
-	{
-		long ms = start_wanted();
-
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
-						 PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-		if (ConfigReloadPending)
-		{
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-		}
-	}
+		es_publisher_sleep(start_wanted());
 }
 
 /* Asks for the launcher, where the library is preloaded; called once, from _PG_init. */
@@ -337,18 +326,6 @@ es_launcher_init(void)
 	strlcpy(worker.bgw_name, "pg_eventstore launcher", BGW_MAXLEN);
 	strlcpy(worker.bgw_type, "pg_eventstore launcher", BGW_MAXLEN);
 	RegisterBackgroundWorker(&worker);
-}
-
-static void
-check_may_start(const EsStore *store)
-{
-	PreventCommandDuringRecovery("es_start_worker()");
-	if (!has_privs_of_role(GetUserId(), store->owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be owner of the event store"),
-				 errdetail("It belongs to role \"%s\".", GetUserNameFromId(store->owner, false)),
-				 errhint("Call it as a member of that role, or as a superuser.")));
 }
 
 /* The pid of this database's publisher, or 0. */
@@ -387,7 +364,8 @@ es_start_worker(PG_FUNCTION_ARGS)
 	BackgroundWorkerHandle *handle;
 	int                     pid;
 
-	check_may_start(es_store());
+	PreventCommandDuringRecovery("es_start_worker()");
+	es_owner_check(es_store()->owner);
 	if ((slot = es_shared_mine()) == NULL)
 		ereport(ERROR, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 						errmsg("too many databases have an event store"),

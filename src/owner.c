@@ -7,9 +7,21 @@
 
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 
 #include "ddl.h"
 #include "owner.h"
+
+/* May the current role act as the owner of the store? */
+void
+es_owner_check(Oid owner)
+{
+	if (!has_privs_of_role(GetUserId(), owner))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("must be owner of the event store"),
+						errdetail("It belongs to role \"%s\".", GetUserNameFromId(owner, false)),
+						errhint("Call it as a member of that role, or as a superuser.")));
+}
 
 /* Becomes the owner; a transaction's abort undoes it. */
 EsIdentity

@@ -48,8 +48,6 @@
 #include "args.h"
 #include "compat.h"
 #include "epoch.h"
-#include "errors.h"
-#include "lock.h"
 #include "log.h"
 #include "marker.h"
 #include "publish.h"

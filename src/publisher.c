@@ -426,8 +426,9 @@ pause_length(const Publisher *p)
 	return is_held_by_prepared(p) ? ES_POLL_PREPARED : ES_POLL_IDLE;
 }
 
-static void
-sleep_at_most(long ms)
+/* How a worker of ours sleeps: until it is woken, at most so many ms. */
+void
+es_publisher_sleep(long ms)
 {
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
 					 PG_WAIT_EXTENSION);
@@ -468,7 +469,7 @@ pause_for_work(Publisher *p)
 			return;
 		if (now < deaf)
 			left = Min(left, TimestampDifferenceMilliseconds(now, deaf) + 1);
-		sleep_at_most(es_shared()->starved ? Min(left, ES_TURN) : left);
+		es_publisher_sleep(es_shared()->starved ? Min(left, ES_TURN) : left);
 	}
 }
 

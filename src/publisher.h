@@ -9,6 +9,7 @@
 
 extern PGDLLEXPORT void es_publisher_main(Datum database);
 
+extern void es_publisher_sleep(long ms);
 extern bool es_publisher_register(Oid database, BackgroundWorkerHandle **handle);
 
 #endif

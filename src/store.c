@@ -310,21 +310,26 @@ es_store_index_state(Relation events, const char *name)
 	return ES_INDEX_FREE;
 }
 
+/* Is it the guards' function, the extension's own? */
+bool
+es_store_is_guard_function(Oid function)
+{
+	const char *name = get_func_name(function);
+	Oid         extension;
+
+	if (name == NULL || strcmp(name, ES_GUARD_FUNCTION) != 0)
+		return false;
+	extension = getExtensionOfObject(ProcedureRelationId, function);
+	return OidIsValid(extension) && extension == get_extension_oid("pg_eventstore", true);
+}
+
 /* Is this one of our guards, standing and unconditional? */
 static bool
 is_guard(const Trigger *trigger, const char *name)
 {
-	Oid         extension;
-	const char *function;
-
-	if (strcmp(trigger->tgname, name) != 0 || trigger->tgenabled != TRIGGER_FIRES_ALWAYS ||
-		trigger->tgqual != NULL || trigger->tgnattr != 0)
-		return false;
-	extension = getExtensionOfObject(ProcedureRelationId, trigger->tgfoid);
-	if (!OidIsValid(extension) || extension != get_extension_oid("pg_eventstore", true))
-		return false;
-	function = get_func_name(trigger->tgfoid);
-	return function != NULL && strcmp(function, ES_GUARD_FUNCTION) == 0;
+	return strcmp(trigger->tgname, name) == 0 && trigger->tgenabled == TRIGGER_FIRES_ALWAYS &&
+		   trigger->tgqual == NULL && trigger->tgnattr == 0 &&
+		   es_store_is_guard_function(trigger->tgfoid);
 }
 
 #define ES_GUARD_EVERY_CHANGE (TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE)

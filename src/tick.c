@@ -14,14 +14,14 @@
  * unique key, and nothing waits for another transaction's rows, so that one that
  * ticks and does not end stands in nobody's way.
  *
- * Rows are written into the table and its one index directly: no trigger fires,
+ * Rows are written into the table and its indexes directly: no trigger fires,
  * no user's code runs in a publisher (O6).
  */
 #include "postgres.h"
 
 #include "access/genam.h"
-#include "access/table.h"
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "access/tableam.h"
 #include "access/transam.h"
 #include "access/xact.h"
