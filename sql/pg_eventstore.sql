@@ -303,6 +303,29 @@ AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION es_drop_snapshots(text, integer, text) IS
 'Drops the snapshots of a category whose schema_version is below the given one; returns how many.';
 
+-- Tenants
+
+CREATE FUNCTION es_grant_tenant(role text, tenant text) RETURNS boolean
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION es_grant_tenant(text, text) IS
+'Binds a role and its members to a tenant: they may use no others; false where the role is bound to it already.';
+
+CREATE FUNCTION es_revoke_tenant(role text, tenant text) RETURNS boolean
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION es_revoke_tenant(text, text) IS
+'Takes a tenant from a role, which stays bound, if to none; tenant ''*'' releases the role; false where there was nothing to take.';
+
+-- What the policies of the store's tables ask; not part of the public API.
+CREATE FUNCTION pg_eventstore_sees(tenant text) RETURNS boolean
+AS 'MODULE_PATHNAME', 'es_tenant_sees' LANGUAGE C STABLE LEAKPROOF PARALLEL SAFE;
+COMMENT ON FUNCTION pg_eventstore_sees(text) IS
+'May the current role use this tenant? Policies of the event store ask for each row.';
+
+CREATE FUNCTION pg_eventstore_open(relation oid) RETURNS boolean
+AS 'MODULE_PATHNAME', 'es_policy_open' LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION pg_eventstore_open(oid) IS
+'Has a table no permissive policies but the event store''s own?';
+
 -- See what is going on.  The functions below are not part of the public API, hence their names;
 -- they check privileges, so that their views may be open to everybody.
 
@@ -417,6 +440,16 @@ COMMENT ON VIEW es_stat_workers IS
 'The launcher, and the publisher of each database that has an event store.';
 GRANT SELECT ON es_stat_workers TO PUBLIC;
 
+CREATE FUNCTION pg_eventstore_tenants() RETURNS TABLE (
+    bound integer,
+    enforced boolean,
+    unknown text,
+    free text
+)
+AS 'MODULE_PATHNAME', 'es_status_tenants' LANGUAGE C STABLE PARALLEL SAFE ROWS 1;
+COMMENT ON FUNCTION pg_eventstore_tenants() IS
+'How roles are bound to tenants; for members of pg_monitor and the store''s owner.';
+
 CREATE FUNCTION es_status() RETURNS TABLE (
     topic text,
     status text,
@@ -498,7 +531,23 @@ SELECT 'notifications',
                  COALESCE((SELECT pg_catalog.string_agg(a.pid::text, ', ' ORDER BY a.pid) FROM pg_catalog.pg_stat_activity AS a
                            WHERE a.wait_event OPERATOR(pg_catalog.=) 'ClientWrite' OR a.state OPERATOR(pg_catalog.~~) 'idle in transaction%'), 'not seen')) ELSE '' END),
     CASE WHEN p.notifications_stuck THEN 'End the session that listens and does not read. Publishing goes on meanwhile.' END
-FROM p;
+FROM p
+UNION ALL
+SELECT 'tenants',
+    CASE WHEN t.bound OPERATOR(pg_catalog.=) 0 THEN 'ok'
+         WHEN NOT t.enforced THEN 'error'
+         WHEN t.unknown IS NOT NULL OR t.free IS NOT NULL THEN 'warning'
+         ELSE 'ok' END,
+    CASE WHEN t.bound OPERATOR(pg_catalog.=) 0 THEN 'No role is bound to tenants.'
+         WHEN NOT t.enforced THEN 'Row-level security is off for a table of the store: the functions keep to the tenants that roles are bound to, plain SQL does not.'
+         WHEN t.unknown IS NOT NULL THEN pg_catalog.format('Role "%s" is bound to tenants, and there is no such role.', t.unknown)
+         WHEN t.free IS NOT NULL THEN pg_catalog.format('Role "%s" is bound to tenants, and not held to it: it is a superuser, has BYPASSRLS, or owns the store.', t.free)
+         ELSE pg_catalog.format('Roles that are bound to tenants: %s.', t.bound) END,
+    CASE WHEN t.bound OPERATOR(pg_catalog.=) 0 THEN NULL
+         WHEN NOT t.enforced THEN 'Run SELECT es_init() as the owner of the store, which turns it on.'
+         WHEN t.unknown IS NOT NULL THEN 'If it was renamed, bind it by its new name; if it is gone, es_revoke_tenant(role, ''*'') forgets it.'
+         WHEN t.free IS NOT NULL THEN 'Give applications another role.' END
+FROM pg_eventstore_tenants() AS t;
 END;
 COMMENT ON FUNCTION es_status() IS
 'How the store is doing, in sentences: what is well, what is not, and what to do.';

@@ -36,6 +36,7 @@
 #include "append.h"
 #include "errors.h"
 #include "lock.h"
+#include "policy.h"
 #include "shared.h"
 #include "store.h"
 #include "writer.h"
@@ -150,15 +151,20 @@ json_text(text *value)
 }
 
 static void
-raise_id_conflict(const char *message, const char *reason, const EsEvent *event,
+raise_id_conflict(const char *message, const char *reason, const EsEvent *event, EsScan *scan,
 				  const EsStored *stored, const char *hint)
 {
+	EsPolicyReader *policies = es_policy_read_begin(scan->heap);
+	char           *where = "";
+
+	/* policies of the users' own may hide the event that has the id */
+	if (policies == NULL || es_policy_shows(policies, scan->slot))
+		where = psprintf(", \"stream\": %s, \"version\": %lld", json_text(stored->stream),
+						 (long long) stored->version);
 	ereport(ERROR,
 			(errcode(ERRCODE_ES_ID_CONFLICT), errmsg("%s", message),
-			 errdetail_internal("{\"reason\": \"%s\", \"id\": \"%s\", \"stream\": %s, "
-								"\"version\": %lld}",
-								reason, es_uuid_text(&event->id), json_text(stored->stream),
-								(long long) stored->version),
+			 errdetail_internal("{\"reason\": \"%s\", \"id\": \"%s\"%s}", reason,
+								es_uuid_text(&event->id), where),
 			 errhint("%s", hint), err_generic_string(PG_DIAG_CONSTRAINT_NAME, "es_event_id")));
 }
 
@@ -186,15 +192,15 @@ is_known(EsAppend *append, EsScan *scan, EsEvent *event, int64 *last_version)
 		return false;
 	if (!es_same_text(stored.stream, append->log[event->stream].name))
 		raise_id_conflict("the event id is already in use in another stream", "elsewhere", event,
-						  &stored, "Give the event an id of its own.");
+						  scan, &stored, "Give the event an id of its own.");
 	if (!stored.same)
 		raise_id_conflict("the event id is already stored with other content", "content", event,
-						  &stored,
+						  scan, &stored,
 						  "A retry must carry the same type, data and payload; a new event needs "
 						  "an id of its own.");
 	if (stored.version <= last_version[event->stream])
-		raise_id_conflict("the event ids are stored in another order", "content", event, &stored,
-						  "A retry must carry the events in their first order.");
+		raise_id_conflict("the event ids are stored in another order", "content", event, scan,
+						  &stored, "A retry must carry the events in their first order.");
 	event->version = last_version[event->stream] = stored.version;
 	event->position = stored.position;
 	return true;

@@ -68,29 +68,16 @@ es_arg_id(FunctionCallInfo fcinfo, int argno)
 	return PG_GETARG_UUID_P(argno);
 }
 
-static int
-compare_texts(const void *a, const void *b)
-{
-	return es_compare_texts(*(text *const *) a, *(text *const *) b);
-}
-
-/*
- * A filter by names: sorted, each once.  NULL stands for no filter and is
- * answered with NULL and *n = -1.
- */
+/* The elements of an array of names, none null: sorted, each once. */
 text **
-es_arg_texts(FunctionCallInfo fcinfo, int argno, const char *name, int *n)
+es_arg_text_array(ArrayType *array, const char *name, int *n)
 {
 	Datum *values;
 	bool  *nulls;
 	text **texts;
 	int    count;
 
-	*n = -1;
-	if (PG_ARGISNULL(argno))
-		return NULL;
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(argno), TEXTOID, -1, false, TYPALIGN_INT, &values,
-					  &nulls, &count);
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &count);
 	texts = palloc(Max(count, 1) * sizeof(text *));
 	for (int i = 0; i < count; i++)
 	{
@@ -101,12 +88,19 @@ es_arg_texts(FunctionCallInfo fcinfo, int argno, const char *name, int *n)
 							errhint("Leave the argument out to read without that filter.")));
 		texts[i] = DatumGetTextPP(values[i]);
 	}
-	qsort(texts, count, sizeof(text *), compare_texts);
-	*n = 0;
-	for (int i = 0; i < count; i++)
-	{
-		if (*n == 0 || compare_texts(&texts[*n - 1], &texts[i]) != 0)
-			texts[(*n)++] = texts[i];
-	}
+	*n = es_sort_texts(texts, count);
 	return texts;
+}
+
+/*
+ * A filter by names: sorted, each once.  NULL stands for no filter and is
+ * answered with NULL and *n = -1.
+ */
+text **
+es_arg_texts(FunctionCallInfo fcinfo, int argno, const char *name, int *n)
+{
+	*n = -1;
+	if (PG_ARGISNULL(argno))
+		return NULL;
+	return es_arg_text_array(PG_GETARG_ARRAYTYPE_P(argno), name, n);
 }

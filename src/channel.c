@@ -23,10 +23,13 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "binding.h"
 #include "channel.h"
 #include "compat.h"
+#include "errors.h"
 #include "event.h"
 #include "owner.h"
+#include "policy.h"
 #include "scan.h"
 #include "shared.h"
 #include "tick.h"
@@ -59,12 +62,6 @@ string_option(const char *key, const JsonbValue *value)
 	return cstring_to_text_with_len(value->val.string.val, value->val.string.len);
 }
 
-static int
-compare_names(const void *a, const void *b)
-{
-	return es_compare_texts(*(text *const *) a, *(text *const *) b);
-}
-
 /* A sorted list of names. */
 static text **
 list_option(const char *key, const JsonbValue *value, int *n)
@@ -85,7 +82,7 @@ list_option(const char *key, const JsonbValue *value, int *n)
 		if (token == WJB_ELEM)
 			names[(*n)++] = string_option(key, &element);
 	}
-	qsort(names, *n, sizeof(text *), compare_names);
+	*n = es_sort_texts(names, *n);
 	return names;
 }
 
@@ -102,7 +99,8 @@ kind_option(const JsonbValue *value)
 }
 
 static void
-read_option(EsChannel *channel, bool *is_public, const char *key, const JsonbValue *value)
+read_option(EsChannel *channel, bool *is_public, text **tenant, const char *key,
+			const JsonbValue *value)
 {
 	EsFilter *filter = &channel->filter;
 
@@ -121,14 +119,31 @@ read_option(EsChannel *channel, bool *is_public, const char *key, const JsonbVal
 	else if (strcmp(key, "stream_prefix") == 0)
 		filter->prefix = string_option(key, value);
 	else if (strcmp(key, "tenant") == 0)
-		filter->tenant = string_option(key, value);
+		*tenant = string_option(key, value);
 	else
 		bad_option(psprintf("There is no option \"%s\".", key));
 }
 
-/* Reads options; raises 22023 where they are wrong. */
+/* The tenants of a filter, whoever asks. */
+static EsTenants
+named_tenants(text *tenant)
+{
+	EsTenants tenants = {-1, NULL};
+
+	if (tenant != NULL && es_tenant_is_all(tenant))
+		return tenants;
+	tenants.n = 1;
+	tenants.names = palloc(sizeof(text *));
+	tenants.names[0] = tenant != NULL ? tenant : cstring_to_text("");
+	return tenants;
+}
+
+/*
+ * Reads options; raises 22023 where they are wrong.  *tenant is the name of the
+ * tenant, '*', or NULL where none is named, which stands for ''.
+ */
 static EsChannel
-parse_options(Jsonb *options)
+parse_options(Jsonb *options, text **tenant)
 {
 	EsChannel          channel = {0};
 	bool               is_public = false;
@@ -140,7 +155,7 @@ parse_options(Jsonb *options)
 	channel.filter.ncategories = channel.filter.ntypes = -1;
 	channel.filter.since = DT_NOBEGIN;
 	channel.filter.until = DT_NOEND;
-	channel.filter.tenant = cstring_to_text("");
+	*tenant = NULL;
 	if (!JB_ROOT_IS_OBJECT(options))
 		bad_option("They are not an object.");
 	iterator = JsonbIteratorInit(&options->root);
@@ -149,13 +164,12 @@ parse_options(Jsonb *options)
 		if (token == WJB_KEY)
 			key = key_text(&value);
 		else if (token == WJB_VALUE)
-			read_option(&channel, &is_public, key, &value);
+			read_option(&channel, &is_public, tenant, key, &value);
 	}
 	if (channel.kind == ES_CHANNEL_EVENT && !is_public)
 		bad_option("A channel of kind \"event\" shows events to every role that may connect, since "
 				   "LISTEN needs no right; say \"public\": true.");
-	if (es_same_text(channel.filter.tenant, cstring_to_text("*")))
-		channel.filter.tenant = NULL;
+	channel.filter.tenants = named_tenants(*tenant);
 	return channel;
 }
 
@@ -168,13 +182,15 @@ es_channel_all(const EsStore *store, int *n)
 	TableScanDesc   scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
 	int             room = 8;
 	EsChannel      *channels = palloc(room * sizeof(EsChannel));
+	text           *tenant;
 
 	*n = 0;
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		if (*n == room)
 			channels = repalloc(channels, (room *= 2) * sizeof(EsChannel));
-		channels[*n] = parse_options(DatumGetJsonbPCopy(es_scan_column(slot, ES_CHANNELS_OPTIONS)));
+		channels[*n] =
+			parse_options(DatumGetJsonbPCopy(es_scan_column(slot, ES_CHANNELS_OPTIONS)), &tenant);
 		channels[*n].name = text_to_cstring(es_scan_text(slot, ES_CHANNELS_NAME));
 		channels[*n].position = es_scan_int8(slot, ES_CHANNELS_POSITION);
 		(*n)++;
@@ -183,6 +199,22 @@ es_channel_all(const EsStore *store, int *n)
 	ExecDropSingleTupleTableSlot(slot);
 	table_close(rel, NoLock);
 	return channels;
+}
+
+/* The channel that would show this tenant's events to everybody, or NULL. */
+const char *
+es_channel_that_carries(const EsStore *store, text *tenant)
+{
+	int        n;
+	EsChannel *channels = es_channel_all(store, &n);
+
+	for (int i = 0; i < n; i++)
+	{
+		if (channels[i].kind == ES_CHANNEL_EVENT &&
+			es_tenants_have(&channels[i].filter.tenants, tenant))
+			return channels[i].name;
+	}
+	return NULL;
 }
 
 /* The name of a channel: one that LISTEN takes, and not ours. */
@@ -209,18 +241,73 @@ name_arg(FunctionCallInfo fcinfo)
 	return name;
 }
 
-/* The options, which have been read once. */
-static Jsonb *
-options_arg(FunctionCallInfo fcinfo)
+/*
+ * A channel that carries events is for everybody who may connect.  Neither a tenant
+ * that is bound to a role nor what policies hide from the caller may be shown so.
+ */
+static void
+check_may_show(const EsStore *store, const EsTenants *tenants)
 {
-	Jsonb *options;
+	Relation events = table_open(store->events, AccessShareLock);
+	bool     hides = es_policy_applies(events);
+
+	table_close(events, AccessShareLock);
+	if (hides || es_binding_has_any(&store->bound, tenants))
+		ereport(ERROR,
+				(errcode(hides ? ERRCODE_INSUFFICIENT_PRIVILEGE : ERRCODE_ES_TENANT),
+				 errmsg("a channel of kind \"event\" is not allowed here"),
+				 hides ? errdetail("Policies of table \"es.events\" apply to the role.")
+					   : errdetail("It would show events of a tenant that is bound to a role."),
+				 errhint("Use kind \"wake\", and es_read.")));
+}
+
+/* Adds the option "tenant". */
+static Jsonb *
+add_tenant(Jsonb *options, text *tenant)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue       key = {.type = jbvString};
+	JsonbValue       value = {.type = jbvString};
+
+	key.val.string.val = "tenant";
+	key.val.string.len = strlen("tenant");
+	value.val.string.val = VARDATA_ANY(tenant);
+	value.val.string.len = VARSIZE_ANY_EXHDR(tenant);
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	pushJsonbValue(&state, WJB_KEY, &key);
+	pushJsonbValue(&state, WJB_VALUE, &value);
+	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(options),
+											  JsonbPGetDatum(JsonbValueToJsonb(
+												  pushJsonbValue(&state, WJB_END_OBJECT, NULL)))));
+}
+
+/*
+ * The options as they are to be stored.  The publisher, who is nobody's tenant, reads
+ * them: a bound role's only tenant is named in them, also where the role did not.
+ */
+static Jsonb *
+options_arg(FunctionCallInfo fcinfo, const EsStore *store)
+{
+	EsChannel channel;
+	Jsonb    *options;
+	text     *tenant;
 
 	if (PG_ARGISNULL(1))
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 						errmsg("channel options must not be null"),
 						errhint("'{}' is a channel that wakes for every event.")));
 	options = PG_GETARG_JSONB_P(1);
-	(void) parse_options(options);
+	channel = parse_options(options, &tenant);
+	if (es_tenants_allowed().n >= 0)
+	{
+		if (tenant != NULL)
+			es_tenant_refuse_all(tenant);
+		channel.filter.tenants = es_tenants_resolve(tenant);
+		if (tenant == NULL)
+			options = add_tenant(options, channel.filter.tenants.names[0]);
+	}
+	if (channel.kind == ES_CHANNEL_EVENT)
+		check_may_show(store, &channel.filter.tenants);
 	return options;
 }
 
@@ -266,17 +353,24 @@ same_options(Jsonb *a, Jsonb *b)
 }
 
 /* Its creator, by name since roles come and go, or the store's owner. */
-static void
-check_may_change(const char *name, const Stored *stored, Oid caller, Oid owner)
+static bool
+may_change(const Stored *stored, Oid caller, Oid owner)
 {
 	Oid creator = get_role_oid(stored->created_by, true);
 
-	if (has_privs_of_role(caller, owner) ||
-		(OidIsValid(creator) && has_privs_of_role(caller, creator)))
+	return has_privs_of_role(caller, owner) ||
+		   (OidIsValid(creator) && has_privs_of_role(caller, creator));
+}
+
+/* What another role's channel is about, and whose it is, is not everybody's business. */
+static void
+check_may_change(const char *name, const Stored *stored, Oid caller, Oid owner)
+{
+	if (may_change(stored, caller, owner))
 		return;
 	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					errmsg("must be owner of channel \"%s\"", name),
-					errdetail("It was created by role \"%s\".", stored->created_by),
+					errdetail("It was created by another role."),
 					errhint("Its creator and the owner of the event store may change it.")));
 }
 
@@ -321,7 +415,7 @@ es_create_channel(PG_FUNCTION_ARGS)
 	const EsStore *store;
 	Oid            caller = begin_change("es_create_channel()", &store);
 	char          *name = name_arg(fcinfo);
-	Jsonb         *options = options_arg(fcinfo);
+	Jsonb         *options = options_arg(fcinfo, store);
 	int64          horizon = es_tick_horizon(GetActiveSnapshot());
 	EsIdentity     before = es_owner_become(store->owner);
 	Stored         stored;
@@ -330,8 +424,10 @@ es_create_channel(PG_FUNCTION_ARGS)
 	if (found && !same_options(stored.options, options))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT), errmsg("channel \"%s\" already exists", name),
-				 errdetail("Its options are %s.",
-						   JsonbToCString(NULL, &stored.options->root, VARSIZE(stored.options))),
+				 may_change(&stored, caller, store->owner)
+					 ? errdetail("Its options are %s.", JsonbToCString(NULL, &stored.options->root,
+																	   VARSIZE(stored.options)))
+					 : errdetail("It was created by another role."),
 				 errhint("Change it with es_alter_channel, or choose another name.")));
 	if (!found)
 		insert_channel(name, options, horizon, caller);
@@ -347,9 +443,9 @@ es_alter_channel(PG_FUNCTION_ARGS)
 	Oid            caller = begin_change("es_alter_channel()", &store);
 	char          *name = name_arg(fcinfo);
 	Oid            types[] = {TEXTOID, JSONBOID};
-	Datum          values[] = {CStringGetTextDatum(name), JsonbPGetDatum(options_arg(fcinfo))};
-	EsIdentity     before = es_owner_become(store->owner);
-	Stored         stored;
+	Datum      values[] = {CStringGetTextDatum(name), JsonbPGetDatum(options_arg(fcinfo, store))};
+	EsIdentity before = es_owner_become(store->owner);
+	Stored     stored;
 
 	if (!find_channel(name, &stored))
 		raise_no_channel(name);

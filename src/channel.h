@@ -25,6 +25,7 @@ typedef struct EsChannel
 	int64         count;    /* for who tells: so many in the present range */
 } EsChannel;
 
-extern EsChannel *es_channel_all(const EsStore *store, int *n);
+extern const char *es_channel_that_carries(const EsStore *store, text *tenant);
+extern EsChannel  *es_channel_all(const EsStore *store, int *n);
 
 #endif

@@ -4,7 +4,8 @@
  *		the library is preloaded, they are refused with SE003.
  *
  * What the store keeps are its schemas, tables, sequence, views, its own indexes and
- * constraints, the guards and their function.  Two hooks share the work:
+ * constraints, the guards and their function, the policies that bind roles to tenants.  Two hooks
+ *share the work:
  *
  * - Before a utility statement its parse tree tells what it would alter.  Of ALTER
  *   TABLE only those forms pass that leave rows, columns and guards as they are.
@@ -30,6 +31,7 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaccess.h"
@@ -38,6 +40,7 @@
 #include "catalog/pg_constraint.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_policy.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_rewrite.h"
 #include "catalog/pg_trigger.h"
@@ -56,6 +59,7 @@
 #include "compat.h"
 #include "ddl.h"
 #include "errors.h"
+#include "policy.h"
 #include "schema.h"
 #include "settings.h"
 #include "store.h"
@@ -211,6 +215,27 @@ full_name(Oid relid)
 									  get_rel_name(relid));
 }
 
+/* Is any role bound to tenants?  Without row-level security plain SQL would not know. */
+static bool
+has_bindings(void)
+{
+	Oid             relid = get_relname_relid("bindings", get_namespace_oid(ES_SCHEMA, false));
+	Relation        rel = OidIsValid(relid) ? try_table_open(relid, AccessShareLock) : NULL;
+	TupleTableSlot *slot;
+	TableScanDesc   scan;
+	bool            found;
+
+	if (rel == NULL)
+		return false;
+	slot = table_slot_create(rel, NULL);
+	scan = table_beginscan(rel, SnapshotSelf, 0, NULL);
+	found = table_scan_getnextslot(scan, ForwardScanDirection, slot);
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
 /* Does this form of ALTER TABLE leave rows, columns and guards as they are? */
 static bool
 is_free(const AlterTableCmd *cmd)
@@ -239,7 +264,6 @@ is_free(const AlterTableCmd *cmd)
 		case AT_DropInherit: /* makes a store ready again */
 		case AT_ReplicaIdentity:
 		case AT_EnableRowSecurity:
-		case AT_DisableRowSecurity:
 		case AT_ForceRowSecurity:
 		case AT_NoForceRowSecurity:
 		case AT_EnableAlwaysTrig:
@@ -250,6 +274,8 @@ is_free(const AlterTableCmd *cmd)
 			return !is_guard_name(cmd->name);
 		case AT_DropNotNull:
 			return may_be_null(cmd->name);
+		case AT_DisableRowSecurity:
+			return !has_bindings();
 		default:
 			return false;
 	}
@@ -291,6 +317,7 @@ is_rename_of_ours(const RenameStmt *stmt, Oid relid)
 		case OBJECT_TABCONSTRAINT:
 			return is_own_constraint(relid, stmt->subname);
 		case OBJECT_POLICY:
+			return es_policy_is_ours(stmt->subname);
 		case OBJECT_RULE:
 			return false;
 		default:
@@ -353,6 +380,15 @@ check_create_trigger(CreateTrigStmt *stmt)
 		refuse("CREATE OR REPLACE TRIGGER on", full_name(relid));
 }
 
+static void
+check_alter_policy(AlterPolicyStmt *stmt)
+{
+	Oid relid = resolve(stmt->table);
+
+	if (es_policy_is_ours(stmt->policy_name) && is_kept(relid))
+		refuse("ALTER POLICY on", full_name(relid));
+}
+
 /* Members of an extension are not dumped, and go with it; without the function no guard counts. */
 static void
 check_membership(AlterExtensionContentsStmt *stmt)
@@ -388,6 +424,7 @@ may_concern(const Node *stmt)
 		case T_AlterSeqStmt:
 		case T_CreateTrigStmt:
 		case T_AlterFunctionStmt:
+		case T_AlterPolicyStmt:
 		case T_AlterExtensionContentsStmt:
 			return true;
 		default:
@@ -420,6 +457,9 @@ check_statement(Node *stmt)
 			break;
 		case T_AlterFunctionStmt:
 			check_function((Node *) ((AlterFunctionStmt *) stmt)->func);
+			break;
+		case T_AlterPolicyStmt:
+			check_alter_policy((AlterPolicyStmt *) stmt);
 			break;
 		default:
 			check_membership((AlterExtensionContentsStmt *) stmt);
@@ -522,6 +562,20 @@ check_drop_trigger(Oid oid)
 			   psprintf("%s on %s", NameStr(trigger->tgname), full_name(trigger->tgrelid)));
 }
 
+static void
+check_drop_policy(Oid oid)
+{
+	HeapTuple      tuple = fetch(PolicyRelationId, PolicyOidIndexId, Anum_pg_policy_oid, oid);
+	Form_pg_policy policy;
+
+	if (tuple == NULL)
+		return;
+	policy = (Form_pg_policy) GETSTRUCT(tuple);
+	if (es_policy_is_ours(NameStr(policy->polname)) && is_kept(policy->polrelid))
+		refuse("DROP of policy",
+			   psprintf("%s on %s", NameStr(policy->polname), full_name(policy->polrelid)));
+}
+
 /* Is it the NOT NULL of a column that the store never lets be null? */
 static bool
 is_own_not_null(HeapTuple tuple)
@@ -570,6 +624,10 @@ check_drop(Oid class, Oid oid, int column)
 		case TriggerRelationId:
 			if (!dropping)
 				check_drop_trigger(oid);
+			break;
+		case PolicyRelationId:
+			if (!dropping)
+				check_drop_policy(oid);
 			break;
 		case ConstraintRelationId:
 			check_drop_constraint(oid);

@@ -20,5 +20,7 @@
 #define ERRCODE_ES_LOST_TAIL MAKE_SQLSTATE('S', 'E', '0', '0', '5')
 /* no store in this database, or a store of another version */
 #define ERRCODE_ES_NO_STORE MAKE_SQLSTATE('S', 'E', '0', '0', '6')
+/* not allowed for this tenant */
+#define ERRCODE_ES_TENANT MAKE_SQLSTATE('S', 'E', '0', '0', '7')
 
 #endif

@@ -42,6 +42,8 @@ typedef struct EsPlace
 extern char  *es_place(const EsPlace *place, const char *field);
 extern bool   es_same_text(const text *a, const text *b);
 extern int    es_compare_texts(const text *a, const text *b);
+extern int    es_sort_texts(text **texts, int n);
+extern bool   es_text_is_among(const text *name, text *const *names, int n);
 extern text  *es_event_category(text *stream);
 extern void   es_event_check_stream(text *stream, const EsPlace *place);
 extern void   es_event_check_category(text *category);

@@ -17,28 +17,6 @@ begins_with(text *name, text *prefix)
 		   memcmp(VARDATA_ANY(name), VARDATA_ANY(prefix), VARSIZE_ANY_EXHDR(prefix)) == 0;
 }
 
-/* Is the name one of n sorted ones?  n = -1 is no filter. */
-static bool
-is_one_of(text *name, text **names, int n)
-{
-	int low = 0;
-	int high = n;
-
-	while (low < high)
-	{
-		int middle = low + (high - low) / 2;
-		int order = es_compare_texts(name, names[middle]);
-
-		if (order == 0)
-			return true;
-		if (order < 0)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return n < 0;
-}
-
 /* Does the filter let this row of es.events pass? */
 bool
 es_filter_wants(const EsFilter *filter, TupleTableSlot *event)
@@ -46,12 +24,12 @@ es_filter_wants(const EsFilter *filter, TupleTableSlot *event)
 	TimestampTz at = es_scan_int8(event, ES_EVENTS_RECORDED_AT);
 
 	return at >= filter->since && at <= filter->until &&
-		   (filter->tenant == NULL ||
-			es_same_text(es_scan_text(event, ES_EVENTS_TENANT), filter->tenant)) &&
+		   (filter->tenants.n < 0 ||
+			es_tenants_have(&filter->tenants, es_scan_text(event, ES_EVENTS_TENANT))) &&
 		   (filter->prefix == NULL ||
 			begins_with(es_scan_text(event, ES_EVENTS_STREAM), filter->prefix)) &&
-		   (filter->ncategories < 0 || is_one_of(es_scan_text(event, ES_EVENTS_CATEGORY),
-												 filter->categories, filter->ncategories)) &&
+		   (filter->ncategories < 0 || es_text_is_among(es_scan_text(event, ES_EVENTS_CATEGORY),
+														filter->categories, filter->ncategories)) &&
 		   (filter->ntypes < 0 ||
-			is_one_of(es_scan_text(event, ES_EVENTS_TYPE), filter->types, filter->ntypes));
+			es_text_is_among(es_scan_text(event, ES_EVENTS_TYPE), filter->types, filter->ntypes));
 }

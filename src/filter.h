@@ -8,6 +8,8 @@
 #include "datatype/timestamp.h"
 #include "executor/tuptable.h"
 
+#include "tenant.h"
+
 /* -1 names and NULLs are no filter; names are sorted. */
 typedef struct EsFilter
 {
@@ -18,7 +20,7 @@ typedef struct EsFilter
 	text       *prefix;
 	TimestampTz since;
 	TimestampTz until;
-	text       *tenant;
+	EsTenants   tenants;
 } EsFilter;
 
 extern bool es_filter_wants(const EsFilter *filter, TupleTableSlot *event);

@@ -14,10 +14,12 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "replication/logicalworker.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -25,6 +27,7 @@
 #include "errors.h"
 #include "guard.h"
 #include "settings.h"
+#include "store.h"
 #include "writer.h"
 
 PG_FUNCTION_INFO_V1(es_guard);
@@ -95,6 +98,14 @@ is_allowed(const TriggerData *trigger)
 	return TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event) && es_guard_resetting;
 }
 
+/* Its guards refuse nothing: they tell all sessions to read it again (binding.c). */
+static bool
+is_bindings(Relation rel)
+{
+	return strcmp(RelationGetRelationName(rel), "bindings") == 0 &&
+		   RelationGetNamespace(rel) == get_namespace_oid(ES_SCHEMA, true);
+}
+
 /* The trigger function of both guards. */
 Datum
 es_guard(PG_FUNCTION_ARGS)
@@ -104,7 +115,9 @@ es_guard(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("pg_eventstore_guard() must be called as a trigger")));
-	if (!is_allowed(trigger))
+	if (is_bindings(trigger->tg_relation))
+		CacheInvalidateRelcache(trigger->tg_relation);
+	else if (!is_allowed(trigger))
 	{
 		bool insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
 
@@ -119,5 +132,8 @@ es_guard(PG_FUNCTION_ARGS)
 								  "may load rows with pg_eventstore.allow_maintenance on.")
 						: errhint("Append an event that corrects the earlier one.")));
 	}
-	return PointerGetDatum(TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ? trigger->tg_trigtuple : NULL);
+	if (!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		return PointerGetDatum(NULL);
+	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple
+																	  : trigger->tg_trigtuple);
 }

@@ -47,6 +47,7 @@
 #include "lock.h"
 #include "log.h"
 #include "owner.h"
+#include "policy.h"
 #include "schema.h"
 #include "shared.h"
 #include "store.h"
@@ -264,8 +265,8 @@ make_objects(Oid *owner)
 	return made;
 }
 
-/* The tables that guards stand on: what is in them, only our own code writes. */
-static const char *const guarded[] = {"events", "ticks", "epochs"};
+/* The tables that guards stand on. */
+static const char *const guarded[] = {"events", "ticks", "epochs", "bindings"};
 
 static bool
 guards_stand(const char *table)
@@ -301,14 +302,19 @@ make_guards(Oid guard)
 
 	for (int i = 0; i < (int) lengthof(guarded); i++)
 	{
+		bool tells;
+
 		if (guards_stand(guarded[i]))
 			continue;
+		tells = strcmp(guarded[i], "bindings") == 0;
 		make_guard(guard, guarded[i], ES_GUARD_ROW, "INSERT OR UPDATE OR DELETE", "ROW",
-				   "Refuses rows that do not come by the event store''s functions.");
+				   tells ? "Tells all sessions that a binding has changed."
+						 : "Refuses rows that do not come by the event store''s functions.");
 		make_guard(guard, guarded[i], ES_GUARD_STATEMENT, "INSERT OR UPDATE OR DELETE OR TRUNCATE",
 				   "STATEMENT",
-				   "Refuses INSERT, UPDATE, DELETE and TRUNCATE around the event store''s "
-				   "functions.");
+				   tells ? "Tells all sessions that bindings may have changed."
+						 : "Refuses INSERT, UPDATE, DELETE and TRUNCATE around the event store''s "
+						   "functions.");
 		made = true;
 	}
 	return made;
@@ -398,8 +404,8 @@ migrate(void)
 								  version, ES_STORE_VERSION),
 						errhint("Install the newer version of pg_eventstore.")));
 	if (version < 0)
-		es_owner_run(
-			psprintf("INSERT INTO es.store VALUES (%d, pg_catalog.now())", ES_STORE_VERSION));
+		es_owner_run(psprintf("INSERT INTO es.store VALUES (%d, pg_catalog.now(), " ES_SALT_NEW ")",
+							  ES_STORE_VERSION));
 	else if (version < ES_STORE_VERSION)
 	{
 		for (int from = version; from < ES_STORE_VERSION; from++)
@@ -451,6 +457,7 @@ make_store(Oid guard, Oid owner)
 	bool adopted = make_guards(guard);
 
 	adopted |= make_log_view(guard, &owner);
+	mended |= es_policy_make(get_namespace_name(get_func_namespace(guard)));
 	if (mended || adopted || version < ES_STORE_VERSION)
 	{
 		/* other sessions shall look again, and so shall we */
@@ -458,6 +465,7 @@ make_store(Oid guard, Oid owner)
 		CommandCounterIncrement();
 	}
 	mended |= repair_sequence() || version < 0;
+	mended |= es_store()->bound.n > 0 && es_policy_enable();
 	revoke_private(owner);
 	es_epoch_check(es_store());
 

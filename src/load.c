@@ -19,6 +19,7 @@
 #include "args.h"
 #include "load.h"
 #include "log.h"
+#include "policy.h"
 #include "rows.h"
 #include "store.h"
 #include "tenant.h"
@@ -37,6 +38,14 @@ es_load_open(const EsStore **store)
 {
 	es_store_check_read(es_store()->events);
 	return es_store_open_events(AccessShareLock, store);
+}
+
+/* Makes a scan of es.events a reader's, whom policies may hide rows from. */
+EsScan *
+es_load_scan(EsScan *scan)
+{
+	scan->policies = es_policy_read_begin(scan->heap);
+	return scan;
 }
 
 /*
@@ -75,11 +84,13 @@ typedef struct Range
 static void
 bound_by_time(Range *range, EsScan *scan, text *tenant, text *stream)
 {
+	EsPolicyReader *policies = scan->policies;
 	TupleTableSlot *tail;
 	int64           last;
 
 	if (TIMESTAMP_IS_NOBEGIN(range->since) && TIMESTAMP_IS_NOEND(range->until))
 		return;
+	scan->policies = NULL; /* the search needs a row wherever there is one */
 	tail = es_log_seek_tail(scan, tenant, stream);
 	last = tail == NULL ? 0 : es_scan_int8(tail, ES_EVENTS_VERSION);
 	if (!TIMESTAMP_IS_NOBEGIN(range->since))
@@ -88,6 +99,7 @@ bound_by_time(Range *range, EsScan *scan, text *tenant, text *stream)
 	if (!TIMESTAMP_IS_NOEND(range->until))
 		range->to =
 			Min(range->to, first_version(scan, tenant, stream, last, range->until, true) - 1);
+	scan->policies = policies;
 }
 
 /*
@@ -106,7 +118,7 @@ es_load(PG_FUNCTION_ARGS)
 	const EsStore  *store;
 	Relation        events = es_load_open(&store);
 	EsRows          rows = es_rows_begin(fcinfo);
-	EsScan         *scan = es_log_stream_scan(events, store, GetActiveSnapshot());
+	EsScan         *scan = es_load_scan(es_log_stream_scan(events, store, GetActiveSnapshot()));
 	TupleTableSlot *slot;
 
 	bound_by_time(&range, scan, tenant, stream);
@@ -127,7 +139,7 @@ read_column(text *stream, text *tenant, int64 version, AttrNumber column, int64 
 {
 	const EsStore  *store;
 	Relation        events = es_load_open(&store);
-	EsScan         *scan = es_log_stream_scan(events, store, GetActiveSnapshot());
+	EsScan         *scan = es_load_scan(es_log_stream_scan(events, store, GetActiveSnapshot()));
 	TupleTableSlot *slot = version > 0 ? es_log_seek_version(scan, tenant, stream, version)
 									   : es_log_seek_tail(scan, tenant, stream);
 
@@ -176,7 +188,7 @@ es_event(PG_FUNCTION_ARGS)
 	const EsStore  *store;
 	Relation        events = es_load_open(&store);
 	EsRows          rows = es_rows_begin(fcinfo);
-	EsScan         *scan = es_log_id_scan(events, store, GetActiveSnapshot());
+	EsScan         *scan = es_load_scan(es_log_id_scan(events, store, GetActiveSnapshot()));
 	TupleTableSlot *slot = es_log_seek_id(scan, tenant, id);
 
 	if (slot != NULL)
@@ -194,7 +206,7 @@ es_event_exists(PG_FUNCTION_ARGS)
 	text          *tenant = es_tenant_arg(fcinfo, 1);
 	const EsStore *store;
 	Relation       events = es_load_open(&store);
-	EsScan        *scan = es_log_id_scan(events, store, GetActiveSnapshot());
+	EsScan        *scan = es_load_scan(es_log_id_scan(events, store, GetActiveSnapshot()));
 	bool           exists = es_log_seek_id(scan, tenant, id) != NULL;
 
 	es_scan_end(scan);

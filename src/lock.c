@@ -42,6 +42,7 @@
 
 #include "compat.h"
 #include "lock.h"
+#include "store.h"
 
 /* How many fine locks each open subtransaction holds, innermost first. */
 typedef struct HeldLocks
@@ -126,8 +127,8 @@ es_lock_init(void)
 uint64
 es_lock_hash(text *tenant, text *stream)
 {
-	uint64 h =
-		hash_bytes_extended((unsigned char *) VARDATA_ANY(stream), VARSIZE_ANY_EXHDR(stream), 0);
+	uint64 h = hash_bytes_extended((unsigned char *) VARDATA_ANY(stream), VARSIZE_ANY_EXHDR(stream),
+								   (uint64) es_store()->salt);
 
 	if (VARSIZE_ANY_EXHDR(tenant) > 0)
 		h = hash_bytes_extended((unsigned char *) VARDATA_ANY(tenant), VARSIZE_ANY_EXHDR(tenant),

@@ -24,6 +24,7 @@
 #include "epoch.h"
 #include "log.h"
 #include "marker.h"
+#include "policy.h"
 #include "writer.h"
 
 /* Columns of the index (tenant, stream, version) and of (tenant, id). */
@@ -112,15 +113,24 @@ is_visible(Relation events, TupleTableSlot *slot)
 		   es_log_is_own(slot);
 }
 
-static int64
-last_position(Relation events, const EsStore *store, Snapshot snapshot)
+/* A scan over the whole log. */
+EsScan *
+es_log_scan(Relation events, const EsStore *store, Snapshot snapshot)
 {
-	EsScan         *scan = es_scan_begin(events, store->events_position, snapshot, 1);
-	TupleTableSlot *slot;
-	int64           position = 0;
+	EsScan *scan = es_scan_begin(events, store->events_position, snapshot, 1);
 
 	es_scan_int8_key(scan, 1, BTGreaterStrategyNumber, 0);
 	es_scan_seek(scan);
+	return scan;
+}
+
+static int64
+last_position(Relation events, const EsStore *store, Snapshot snapshot)
+{
+	EsScan         *scan = es_log_scan(events, store, snapshot);
+	TupleTableSlot *slot;
+	int64           position = 0;
+
 	if ((slot = es_scan_next(scan, BackwardScanDirection)) != NULL)
 		position = es_scan_int8(slot, ES_EVENTS_POSITION);
 	es_scan_end(scan);
@@ -174,7 +184,7 @@ es_log_tail(EsScan *scan, text *tenant, text *stream, int64 hint)
 	tail.version = es_scan_int8(slot, ES_EVENTS_VERSION);
 	tail.position = es_scan_int8(slot, ES_EVENTS_POSITION);
 	tail.recorded_at = es_scan_int8(slot, ES_EVENTS_RECORDED_AT);
-	tail.visible = is_visible(scan->desc->heapRelation, slot);
+	tail.visible = is_visible(scan->heap, slot);
 	return tail;
 }
 
@@ -289,13 +299,14 @@ void
 es_log_write(Relation events, const EsStore *store, text *tenant, EsLogStream *streams,
 			 int nstreams, EsEvent *to_write, int nevents)
 {
-	TimestampTz recorded_at;
-	EsWriter   *writer;
+	EsPolicyCheck *policies = es_policy_check_begin(events);
+	TimestampTz    recorded_at;
+	EsWriter      *writer;
 
 	es_epoch_check(store);
 	es_marker_take(&store);
 	recorded_at = clock_under_lock(streams, nstreams);
-	writer = es_writer_begin(events, nevents, store->plain_before, store->plain_checks);
+	writer = es_writer_begin(events, nevents, store->plain_before, store->plain_checks, policies);
 
 	for (int i = 0; i < nevents; i++)
 	{
@@ -309,4 +320,5 @@ es_log_write(Relation events, const EsStore *store, text *tenant, EsLogStream *s
 		es_writer_add(writer);
 	}
 	es_writer_end(writer);
+	es_policy_check_end(policies);
 }

@@ -41,6 +41,7 @@ typedef struct EsLogStream
 } EsLogStream;
 
 extern EsScan *es_log_stream_scan(Relation events, const EsStore *store, Snapshot snapshot);
+extern EsScan *es_log_scan(Relation events, const EsStore *store, Snapshot snapshot);
 extern EsScan *es_log_id_scan(Relation events, const EsStore *store, Snapshot snapshot);
 
 extern void es_log_seek_range(EsScan *scan, text *tenant, text *stream, int64 from, int64 to);

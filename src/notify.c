@@ -178,9 +178,12 @@ event_json(TupleTableSlot *event)
 	return buf.data;
 }
 
-/* Tells the channels of one event; answers how many carry it. */
+/*
+ * Tells the channels of one event; answers how many carry it.  What belongs to a
+ * tenant that is bound to a role is carried by none.
+ */
 static int
-tell_event(EsChannel *channels, int n, TupleTableSlot *event)
+tell_event(const EsStore *store, EsChannel *channels, int n, TupleTableSlot *event)
 {
 	int64 position = es_scan_int8(event, ES_EVENTS_POSITION);
 	char *json = NULL;
@@ -193,7 +196,8 @@ tell_event(EsChannel *channels, int n, TupleTableSlot *event)
 		if (position <= channel->position || !es_filter_wants(&channel->filter, event))
 			continue;
 		channel->count++;
-		if (channel->kind != ES_CHANNEL_EVENT)
+		if (channel->kind != ES_CHANNEL_EVENT ||
+			es_binding_has(&store->bound, es_scan_text(event, ES_EVENTS_TENANT)))
 			continue;
 		if (json == NULL)
 			json = event_json(event);
@@ -240,7 +244,7 @@ es_notify_range(const EsStore *store, int64 after, int64 upto, int max_events, i
 		MemoryContext old = MemoryContextSwitchTo(context);
 
 		count++;
-		carried += tell_event(channels, nchannels, event);
+		carried += tell_event(store, channels, nchannels, event);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(context);
 		if (carried >= max_events || count >= ES_NOTIFY_LOOKS)

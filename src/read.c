@@ -65,7 +65,8 @@ open_branch(Branch *branch, Relation events, Oid index, text *name, int64 after,
 {
 	AttrNumber column = name == NULL ? 1 : 2;
 
-	branch->scan = es_scan_begin(events, index, GetActiveSnapshot(), name == NULL ? 2 : 3);
+	branch->scan =
+		es_load_scan(es_scan_begin(events, index, GetActiveSnapshot(), name == NULL ? 2 : 3));
 	if (name != NULL)
 		es_scan_text_key(branch->scan, 1, BTEqualStrategyNumber, name);
 	es_scan_int8_key(branch->scan, column, BTGreaterStrategyNumber, after);
@@ -155,7 +156,7 @@ read_filter(FunctionCallInfo fcinfo)
 	filter.prefix = PG_ARGISNULL(4) ? NULL : PG_GETARG_TEXT_PP(4);
 	filter.since = es_arg_time(fcinfo, 5, DT_NOBEGIN);
 	filter.until = es_arg_time(fcinfo, 6, DT_NOEND);
-	filter.tenant = es_tenant_arg_or_all(fcinfo, 9);
+	filter.tenants = es_tenants_arg(fcinfo, 9);
 	return filter;
 }
 
@@ -200,10 +201,20 @@ es_read(PG_FUNCTION_ARGS)
 Datum
 es_head(PG_FUNCTION_ARGS)
 {
-	const EsStore *store;
-	Relation       events = es_load_open(&store);
-	int64          head = es_log_head(events, store, GetActiveSnapshot());
+	const EsStore  *store;
+	Relation        events = es_load_open(&store);
+	EsTenants       tenants = es_tenants_allowed();
+	EsScan         *scan = es_load_scan(es_log_scan(events, store, GetActiveSnapshot()));
+	TupleTableSlot *slot;
+	int64           head = 0;
 
+	while (head == 0 && (slot = es_scan_next(scan, BackwardScanDirection)) != NULL)
+	{
+		if (es_tenants_have(&tenants, es_scan_text(slot, ES_EVENTS_TENANT)))
+			head = es_scan_int8(slot, ES_EVENTS_POSITION);
+		CHECK_FOR_INTERRUPTS();
+	}
+	es_scan_end(scan);
 	table_close(events, NoLock);
 	PG_RETURN_INT64(head);
 }

@@ -13,6 +13,7 @@
 #include "access/genam.h"
 #include "access/tableam.h"
 #include "executor/tuptable.h"
+#include "miscadmin.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/uuid.h"
@@ -29,9 +30,11 @@ es_scan_begin(Relation heap, Oid index, Snapshot snapshot, int nkeys)
 {
 	EsScan *scan = palloc(sizeof(EsScan));
 
+	scan->heap = heap;
 	scan->index = index_open(index, AccessShareLock);
 	scan->desc = es_compat_index_beginscan(heap, scan->index, snapshot, nkeys);
 	scan->slot = table_slot_create(heap, NULL);
+	scan->policies = NULL;
 	scan->nkeys = 0;
 	return scan;
 }
@@ -87,16 +90,23 @@ es_scan_seek(EsScan *scan)
 	scan->nkeys = 0;
 }
 
-/* The next row in this direction, or NULL. */
+/* The next row in this direction that the reader may see, or NULL. */
 TupleTableSlot *
 es_scan_next(EsScan *scan, ScanDirection direction)
 {
-	return index_getnext_slot(scan->desc, direction, scan->slot) ? scan->slot : NULL;
+	while (index_getnext_slot(scan->desc, direction, scan->slot))
+	{
+		if (scan->policies == NULL || es_policy_shows(scan->policies, scan->slot))
+			return scan->slot;
+		CHECK_FOR_INTERRUPTS();
+	}
+	return NULL;
 }
 
 void
 es_scan_end(EsScan *scan)
 {
+	es_policy_read_end(scan->policies);
 	ExecDropSingleTupleTableSlot(scan->slot);
 	index_endscan(scan->desc);
 	index_close(scan->index, NoLock);

@@ -14,13 +14,17 @@
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
+#include "policy.h"
+
 #define ES_SCAN_MAX_KEYS 4
 
 typedef struct EsScan
 {
+	Relation        heap;
 	Relation        index;
 	IndexScanDesc   desc;
 	TupleTableSlot *slot;
+	EsPolicyReader *policies; /* what may hide rows from the reader; or NULL */
 	int             nkeys;
 	ScanKeyData     keys[ES_SCAN_MAX_KEYS];
 } EsScan;

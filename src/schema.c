@@ -94,17 +94,23 @@
 	"COMMENT ON COLUMN es.snapshots.state IS 'The state.';" \
 	"COMMENT ON COLUMN es.snapshots.payload IS 'The state in exact bytes, for binary formats.'"
 
+#define ES_SALT_COMMENT \
+	"COMMENT ON COLUMN es.store.salt IS" \
+	" 'A secret in the hashes that streams are locked by, for everybody may see locks.'"
+
 #define ES_STORE_DDL \
 	"CREATE TABLE es.store (" \
 	" version pg_catalog.int4 NOT NULL," \
-	" created_at pg_catalog.timestamptz NOT NULL" \
+	" created_at pg_catalog.timestamptz NOT NULL," \
+	" salt pg_catalog.int8 NOT NULL" \
 	") USING heap;" \
 	"ALTER TABLE es.store REPLICA IDENTITY FULL;" \
 	"REVOKE ALL ON es.store FROM PUBLIC;" \
 	"COMMENT ON TABLE es.store IS 'The store itself: one row.';" \
 	"COMMENT ON COLUMN es.store.version IS 'The version of the store''s tables.';" \
 	"COMMENT ON COLUMN es.store.created_at IS 'When the store was made.';" \
-	"INSERT INTO es.store VALUES (2, pg_catalog.now())"
+	ES_SALT_COMMENT ";" \
+	"INSERT INTO es.store VALUES (3, pg_catalog.now(), " ES_SALT_NEW ")"
 
 #define ES_TICKS_DDL \
 	"CREATE TABLE es.ticks (" \
@@ -175,6 +181,25 @@
 	"COMMENT ON COLUMN es.channels.created_by IS 'The role that has made it.';" \
 	"COMMENT ON COLUMN es.channels.created_at IS 'When it was made.'"
 
+#define ES_BINDINGS_DDL \
+	"CREATE TABLE es.bindings (" \
+	" role pg_catalog.text COLLATE pg_catalog.\"C\" NOT NULL," \
+	" tenants pg_catalog.text[] COLLATE pg_catalog.\"C\" NOT NULL," \
+	" role_oid pg_catalog.int8 NOT NULL," \
+	" system_identifier pg_catalog.int8 NOT NULL," \
+	" changed_at pg_catalog.timestamptz NOT NULL" \
+	") USING heap;" \
+	"REVOKE ALL ON es.bindings FROM PUBLIC;" \
+	"COMMENT ON TABLE es.bindings IS" \
+	" 'Roles that are bound to tenants. Written by es_grant_tenant and es_revoke_tenant.';" \
+	"COMMENT ON COLUMN es.bindings.role IS 'The role: it and its members are bound.';" \
+	"COMMENT ON COLUMN es.bindings.tenants IS 'All the tenants that they may use.';" \
+	"COMMENT ON COLUMN es.bindings.role_oid IS" \
+	" 'The role''s OID: one that is renamed stays bound.';" \
+	"COMMENT ON COLUMN es.bindings.system_identifier IS" \
+	" 'The database cluster in which that is its OID.';" \
+	"COMMENT ON COLUMN es.bindings.changed_at IS 'When this was last changed.'"
+
 #define ES_PRIVATE_VIEW(name, comment) \
 	"CREATE VIEW es_private." name " AS SELECT 1 AS one;" \
 	"REVOKE ALL ON es_private." name " FROM PUBLIC;" \
@@ -231,6 +256,9 @@ const EsObject es_schema_objects[] = {
 	{"es", "channels", RELKIND_RELATION, ES_CHANNELS_DDL},
 	{"es", "channels_pkey", RELKIND_INDEX,
 	 ES_CONSTRAINT("channels", "channels_pkey", "PRIMARY KEY (name)", "A name comes once.")},
+	{"es", "bindings", RELKIND_RELATION, ES_BINDINGS_DDL},
+	{"es", "bindings_pkey", RELKIND_INDEX,
+	 ES_CONSTRAINT("bindings", "bindings_pkey", "PRIMARY KEY (role)", "A role comes once.")},
 	{"es_private", ES_ALL_STREAMS, RELKIND_VIEW,
 	 ES_PRIVATE_VIEW("all_streams", "Never read: its lock is the lock on all streams at once.")},
 	{"es_private", ES_APPENDING, RELKIND_VIEW,
@@ -250,4 +278,9 @@ const char *const es_schema_migrations[ES_STORE_VERSION] = {
 	 * who appends with the code of version 1 holds no marker: let them end.
 	 */
 	"LOCK TABLE es.events IN SHARE ROW EXCLUSIVE MODE",
+	/* Version 3 locks streams by other hashes: let those end who hold the old ones. */
+	"LOCK TABLE es.events IN SHARE ROW EXCLUSIVE MODE;"
+	"ALTER TABLE es.store ADD COLUMN salt pg_catalog.int8;"
+	"UPDATE es.store SET salt = " ES_SALT_NEW ";"
+	"ALTER TABLE es.store ALTER COLUMN salt SET NOT NULL;" ES_SALT_COMMENT,
 };

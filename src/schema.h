@@ -5,6 +5,9 @@
 #ifndef ES_SCHEMA_H
 #define ES_SCHEMA_H
 
+/* A new value of es.store.salt. */
+#define ES_SALT_NEW "pg_catalog.uuid_hash_extended(pg_catalog.gen_random_uuid(), 0)"
+
 typedef struct EsObject
 {
 	const char *schema;

@@ -97,7 +97,7 @@ delete_row(Relation snapshots, TupleTableSlot *slot)
 static void
 insert_row(Relation snapshots, const EsSnapshot *snapshot)
 {
-	EsWriter       *writer = es_writer_begin(snapshots, 1, false, false);
+	EsWriter       *writer = es_writer_begin(snapshots, 1, false, false, NULL);
 	TupleTableSlot *slot = es_writer_next(writer);
 
 	es_writer_put(slot, ES_SNAPSHOTS_VERSION, Int64GetDatum(snapshot->version));
@@ -318,9 +318,12 @@ begin_rehydrate(EsRows *rows, EsScan *events, text *tenant, text *stream, bool a
 
 	if (slot != NULL)
 	{
-		es_log_seek_range(events, tenant, stream, es_scan_int8(slot, ES_SNAPSHOTS_VERSION),
-						  PG_INT64_MAX);
-		fits = es_scan_next(events, ForwardScanDirection) != NULL;
+		int64           version = es_scan_int8(slot, ES_SNAPSHOTS_VERSION);
+		TupleTableSlot *event;
+
+		es_log_seek_range(events, tenant, stream, version, PG_INT64_MAX);
+		event = es_scan_next(events, ForwardScanDirection);
+		fits = event != NULL && es_scan_int8(event, ES_EVENTS_VERSION) == version;
 	}
 	if (fits)
 		put_snapshot(rows, slot);
@@ -342,7 +345,7 @@ es_rehydrate(PG_FUNCTION_ARGS)
 	const EsStore  *store;
 	Relation        events = es_load_open(&store);
 	EsRows          rows = es_rows_begin(fcinfo);
-	EsScan         *scan = es_log_stream_scan(events, store, GetActiveSnapshot());
+	EsScan         *scan = es_load_scan(es_log_stream_scan(events, store, GetActiveSnapshot()));
 	Datum           kind = CStringGetTextDatum("event");
 	TupleTableSlot *slot;
 

@@ -30,7 +30,9 @@
 #include "rows.h"
 #include "scan.h"
 #include "shared.h"
+#include "status.h"
 #include "store.h"
+#include "tenant.h"
 #include "tick.h"
 
 PG_FUNCTION_INFO_V1(es_status_outbox);
@@ -40,8 +42,8 @@ PG_FUNCTION_INFO_V1(es_status_appends);
 PG_FUNCTION_INFO_V1(es_status_workers);
 
 /* May the current role see the statistics? */
-static const EsStore *
-check_monitor(void)
+const EsStore *
+es_status_check_monitor(void)
 {
 	const EsStore *store = es_store();
 
@@ -52,6 +54,7 @@ check_monitor(void)
 						errdetail("Role \"%s\" is no member of role pg_monitor.",
 								  GetUserNameFromId(GetUserId(), false)),
 						errhint("GRANT pg_monitor to that role.")));
+	es_tenant_check_unbound("statistics of the event store");
 	return store;
 }
 
@@ -70,15 +73,18 @@ open_unpublished(Relation events, const EsStore *store, int64 horizon)
 Datum
 es_status_outbox(PG_FUNCTION_ARGS)
 {
-	const EsStore  *store;
-	Relation        events = es_load_open(&store);
-	EsRows          rows = es_rows_begin(fcinfo);
-	EsScan         *scan = open_unpublished(events, store, es_tick_horizon(GetActiveSnapshot()));
+	const EsStore *store;
+	Relation       events = es_load_open(&store);
+	EsRows         rows = es_rows_begin(fcinfo);
+	EsTenants      tenants = es_tenants_allowed();
+	EsScan        *scan =
+		es_load_scan(open_unpublished(events, store, es_tick_horizon(GetActiveSnapshot())));
 	TupleTableSlot *slot;
 
 	while ((slot = es_scan_next(scan, ForwardScanDirection)) != NULL)
 	{
-		es_rows_put_log(&rows, slot);
+		if (es_tenants_have(&tenants, es_scan_text(slot, ES_EVENTS_TENANT)))
+			es_rows_put_log(&rows, slot);
 		CHECK_FOR_INTERRUPTS();
 	}
 	es_scan_end(scan);
@@ -201,7 +207,7 @@ finish_row(EsRows *rows, Row *row)
 Datum
 es_status_publisher(PG_FUNCTION_ARGS)
 {
-	const EsStore *store = check_monitor();
+	const EsStore *store = es_status_check_monitor();
 	EsRows         rows = es_rows_begin(fcinfo);
 	EsSlot         slot = copy_slot(es_shared_mine());
 	Lag            lag = measure_lag(store);
@@ -277,7 +283,7 @@ floor_of(const EsTick *tick, const EsSlot *slot, const EsHolder *holder)
 Datum
 es_status_holders(PG_FUNCTION_ARGS)
 {
-	const EsStore *store = check_monitor();
+	const EsStore *store = es_status_check_monitor();
 	EsRows         rows = es_rows_begin(fcinfo);
 	EsTick         tick;
 	EsSlot         slot;
@@ -311,7 +317,7 @@ es_status_appends(PG_FUNCTION_ARGS)
 	EsSlot slot;
 	Row    row = {0};
 
-	(void) check_monitor();
+	(void) es_status_check_monitor();
 	slot = copy_slot(es_shared_mine());
 	put_count(&row, &slot.appends);
 	put_count(&row, &slot.events);
@@ -346,7 +352,7 @@ es_status_workers(PG_FUNCTION_ARGS)
 	EsRows    rows = es_rows_begin(fcinfo);
 	bool      sees_all;
 
-	(void) check_monitor();
+	(void) es_status_check_monitor();
 	sees_all = has_privs_of_role(GetUserId(), ROLE_PG_MONITOR);
 	(void) es_shared_mine();
 	if (shared->preloaded)

@@ -45,6 +45,7 @@
 
 #include "compat.h"
 #include "errors.h"
+#include "policy.h"
 #include "scan.h"
 #include "store.h"
 
@@ -102,8 +103,19 @@ static const Column channels_columns[ES_CHANNELS_NATTS] = {
 	{"created_at", TIMESTAMPTZOID, true},
 };
 
-static const Column store_columns[] = {{"version", INT4OID, true},
-									   {"created_at", TIMESTAMPTZOID, true}};
+static const Column store_columns[ES_STORE_NATTS] = {
+	{"version", INT4OID, true},
+	{"created_at", TIMESTAMPTZOID, true},
+	{"salt", INT8OID, true},
+};
+
+static const Column bindings_columns[ES_BINDINGS_NATTS] = {
+	{"role", TEXTOID, true},
+	{"tenants", TEXTARRAYOID, true},
+	{"role_oid", INT8OID, true},
+	{"system_identifier", INT8OID, true},
+	{"changed_at", TIMESTAMPTZOID, true},
+};
 
 /* The indexes that the store reads by. */
 static const EsStoreIndex indexes[] = {
@@ -152,8 +164,8 @@ relation_changed(Datum arg, Oid relid)
 	/* while it is looked for, any relation may be one of ours */
 	if (!found_valid || !OidIsValid(relid) || relid == found.events || relid == found.sequence ||
 		relid == found.snapshots || relid == found.ticks || relid == found.epochs ||
-		relid == found.channels || relid == found.all_streams || relid == found.appending ||
-		relid == found.store)
+		relid == found.channels || relid == found.bindings || relid == found.all_streams ||
+		relid == found.appending || relid == found.store)
 		forget_store();
 }
 
@@ -221,23 +233,31 @@ is_column(Form_pg_attribute att, const Column *column)
 		   (att->atttypid != TEXTOID || att->attcollation == C_COLLATION_OID);
 }
 
-/* Is it an ordinary table of exactly these columns, and of rows of its own only? */
+/* Is it an ordinary table of rows of its own only? */
 static void
-check_table(Relation rel, const Column *columns, int n)
+check_heap(Relation rel)
 {
-	TupleDesc desc = RelationGetDescr(rel);
-	Oid       relid = RelationGetRelid(rel);
+	Oid relid = RelationGetRelid(rel);
 
 	if (rel->rd_rel->relam != HEAP_TABLE_AM_OID ||
 		rel->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT || rel->rd_rel->relispartition)
 		not_ours(relid, "is not an ordinary, logged heap table");
 	if (rel->rd_rel->relhassubclass && find_inheritance_children(relid, NoLock) != NIL)
 		not_ours(relid, "has child tables, whose rows would look like its own");
+}
+
+/* And of exactly these columns? */
+static void
+check_table(Relation rel, const Column *columns, int n)
+{
+	TupleDesc desc = RelationGetDescr(rel);
+
+	check_heap(rel);
 	for (int i = 0; i < Max(n, desc->natts); i++)
 	{
 		if (i < n ? i >= desc->natts || !is_column(TupleDescAttr(desc, i), &columns[i])
 				  : !TupleDescAttr(desc, i)->attisdropped)
-			not_ours(relid, "does not have the columns that the event store made");
+			not_ours(RelationGetRelid(rel), "does not have the columns that the event store made");
 	}
 }
 
@@ -409,24 +429,38 @@ has_foreign_checks(Relation events)
 	return false;
 }
 
-/* The version of the store's tables, the row of es.store; -1 where it has none. */
+/* A number in the row of es.store; false where it has no row. */
+static bool
+read_store_row(Relation rel, AttrNumber column, Datum *value)
+{
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TableScanDesc   scan = table_beginscan(rel, SnapshotSelf, 0, NULL);
+	bool            there = table_scan_getnextslot(scan, ForwardScanDirection, slot);
+
+	if (there)
+		*value = es_scan_column(slot, column);
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	return there;
+}
+
+/*
+ * The version of the store's tables; -1 where es.store is empty.  The table itself
+ * may be one of another version.
+ */
 int
 es_store_version(Oid store)
 {
-	Relation        rel = table_open(store, AccessShareLock);
-	TupleTableSlot *slot;
-	TableScanDesc   scan;
-	int             version = -1;
+	Relation rel = table_open(store, AccessShareLock);
+	Datum    version;
+	bool     there;
 
-	check_table(rel, store_columns, lengthof(store_columns));
-	slot = table_slot_create(rel, NULL);
-	scan = table_beginscan(rel, SnapshotSelf, 0, NULL);
-	if (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-		version = es_scan_int4(slot, 1);
-	table_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
+	check_heap(rel);
+	if (!is_column(TupleDescAttr(RelationGetDescr(rel), 0), &store_columns[0]))
+		not_ours(store, "does not have the columns that the event store made");
+	there = read_store_row(rel, ES_STORE_VERSION_COLUMN, &version);
 	table_close(rel, AccessShareLock);
-	return version;
+	return there ? DatumGetInt32(version) : -1;
 }
 
 static void
@@ -448,16 +482,23 @@ check_version(Oid store)
 }
 
 static void
+need_guards(Relation rel)
+{
+	char *missing;
+
+	if (!es_store_has_guards(rel, &missing))
+		not_ready(psprintf("Trigger \"%s\" on table \"es.%s\" does not stand, or does not "
+						   "fire always.",
+						   missing, RelationGetRelationName(rel)));
+}
+
+static void
 find_events(EsStore *s)
 {
 	Relation events = table_open(s->events, AccessShareLock);
-	char    *missing;
 
 	check_table(events, events_columns, ES_EVENTS_NATTS);
-	if (!es_store_has_guards(events, &missing))
-		not_ready(psprintf("Trigger \"%s\" on table \"es.events\" does not stand, or does not "
-						   "fire always.",
-						   missing));
+	need_guards(events);
 	for (int i = 0; i < (int) lengthof(indexes); i++)
 		need_index(s, events, &indexes[i]);
 	(void) find_index(s, events, &type_index);
@@ -518,6 +559,30 @@ find_table(Oid relid, const Column *columns, int n)
 	table_close(rel, AccessShareLock);
 }
 
+static void
+find_salt(EsStore *s)
+{
+	Relation rel = table_open(s->store, AccessShareLock);
+	Datum    salt;
+
+	check_table(rel, store_columns, ES_STORE_NATTS);
+	if (read_store_row(rel, ES_STORE_SALT, &salt))
+		s->salt = DatumGetInt64(salt);
+	table_close(rel, AccessShareLock);
+}
+
+/* The guards of es.bindings tell us, and others, when it changes. */
+static void
+find_bindings(EsStore *s)
+{
+	Relation rel = table_open(s->bindings, AccessShareLock);
+
+	check_table(rel, bindings_columns, ES_BINDINGS_NATTS);
+	need_guards(rel);
+	s->bound = es_binding_read(rel);
+	table_close(rel, AccessShareLock);
+}
+
 static Oid
 owner_of(Oid relid)
 {
@@ -543,6 +608,7 @@ find_store(EsStore *s)
 	s->ticks = find_relation(ES_SCHEMA, "ticks", RELKIND_RELATION);
 	s->epochs = find_relation(ES_SCHEMA, "epochs", RELKIND_RELATION);
 	s->channels = find_relation(ES_SCHEMA, "channels", RELKIND_RELATION);
+	s->bindings = find_relation(ES_SCHEMA, "bindings", RELKIND_RELATION);
 	s->all_streams = find_relation(ES_PRIVATE_SCHEMA, ES_ALL_STREAMS, RELKIND_VIEW);
 	s->appending = find_relation(ES_PRIVATE_SCHEMA, ES_APPENDING, RELKIND_VIEW);
 	s->owner = owner_of(s->events);
@@ -551,6 +617,8 @@ find_store(EsStore *s)
 	find_ticks(s);
 	find_table(s->epochs, epochs_columns, ES_EPOCHS_NATTS);
 	find_table(s->channels, channels_columns, ES_CHANNELS_NATTS);
+	find_salt(s);
+	find_bindings(s);
 }
 
 /*
@@ -642,19 +710,21 @@ es_store_open_ticks(LOCKMODE mode, const EsStore **store)
 }
 
 /*
- * Row security would have to be applied to rows that are read and written
- * directly.
+ * Policies of the users' own are applied to es.events (policy.c), and to nothing
+ * else.  Raises also where the role has set row_security = off, as SELECT does.
  */
 static void
 check_row_security(Oid relid)
 {
-	if (check_enable_rls(relid, InvalidOid, false) == RLS_ENABLED)
+	if (check_enable_rls(relid, InvalidOid, false) == RLS_ENABLED && relid != found.events &&
+		es_policy_is_foreign(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("the event store's functions do not apply row-level security"),
-				 errdetail("Row-level security of table \"%s.%s\" applies to role \"%s\".",
-						   ES_SCHEMA, get_rel_name(relid), GetUserNameFromId(GetUserId(), false)),
-				 errhint("Disable row-level security on that table, or use plain SELECT.")));
+				 errmsg("the event store's functions do not apply the policies of this table"),
+				 errdetail("Table \"%s.%s\" has policies for row-level security that are not the "
+						   "event store's.",
+						   ES_SCHEMA, get_rel_name(relid)),
+				 errhint("Policies of your own belong on es.events.")));
 }
 
 static void

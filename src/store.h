@@ -9,9 +9,11 @@
 #include "storage/lockdefs.h"
 #include "utils/relcache.h"
 
+#include "binding.h"
+
 #define ES_SCHEMA          "es"
 #define ES_PRIVATE_SCHEMA  "es_private"
-#define ES_STORE_VERSION   2 /* of the tables; es_init() migrates older ones */
+#define ES_STORE_VERSION   3 /* of the tables; es_init() migrates older ones */
 #define ES_ALL_STREAMS     "all_streams"
 #define ES_APPENDING       "appending"
 #define ES_GUARD_FUNCTION  "pg_eventstore_guard"
@@ -87,6 +89,15 @@ enum
 	ES_CHANNELS_NATTS = ES_CHANNELS_CREATED_AT
 };
 
+/* Columns of es.store. */
+enum
+{
+	ES_STORE_VERSION_COLUMN = 1,
+	ES_STORE_CREATED_AT,
+	ES_STORE_SALT,
+	ES_STORE_NATTS = ES_STORE_SALT
+};
+
 typedef struct EsStore
 {
 	Oid  events;
@@ -102,12 +113,16 @@ typedef struct EsStore
 	Oid  ticks_position;
 	Oid  epochs;
 	Oid  channels;
+	Oid  bindings;
 	Oid  all_streams;
 	Oid  appending;
 	Oid  store;
 	Oid  owner;
 	bool plain_before; /* es.events has no BEFORE INSERT triggers but ours */
 	bool plain_checks; /* es.events has no CHECK constraints but ours */
+
+	int64      salt;
+	EsBindings bound; /* the roles that are bound to tenants */
 } EsStore;
 
 typedef enum EsIndexState

@@ -133,7 +133,8 @@ add_tenant(Listing *listing, text *tenant)
 static void
 add_all_tenants(Listing *listing, Relation events, const EsStore *store)
 {
-	EsScan         *scan = es_scan_begin(events, store->events_version, GetActiveSnapshot(), 1);
+	EsScan *scan =
+		es_load_scan(es_scan_begin(events, store->events_version, GetActiveSnapshot(), 1));
 	text           *low = cstring_to_text("");
 	TupleTableSlot *slot;
 
@@ -207,7 +208,7 @@ es_streams(PG_FUNCTION_ARGS)
 	Listing        listing;
 	text          *after = PG_ARGISNULL(1) ? cstring_to_text("") : PG_GETARG_TEXT_PP(1);
 	int64          max_count = es_arg_max_count(fcinfo, 2);
-	text          *tenant = es_tenant_arg_or_all(fcinfo, 3);
+	EsTenants      tenants = es_tenants_arg(fcinfo, 3);
 	const EsStore *store;
 	Relation       events;
 	EsRows         rows;
@@ -217,12 +218,13 @@ es_streams(PG_FUNCTION_ARGS)
 	listing.cursors = pairingheap_allocate(compare_cursors, NULL);
 	events = es_load_open(&store);
 	rows = es_rows_begin(fcinfo);
-	listing.names = es_scan_begin(events, store->events_version, GetActiveSnapshot(), 3);
-	listing.tails = es_log_stream_scan(events, store, GetActiveSnapshot());
-	if (tenant == NULL)
+	listing.names =
+		es_load_scan(es_scan_begin(events, store->events_version, GetActiveSnapshot(), 3));
+	listing.tails = es_load_scan(es_log_stream_scan(events, store, GetActiveSnapshot()));
+	if (tenants.n < 0)
 		add_all_tenants(&listing, events, store);
-	else
-		add_tenant(&listing, tenant);
+	for (int i = 0; i < tenants.n; i++)
+		add_tenant(&listing, tenants.names[i]);
 	put_streams(&rows, &listing, max_count);
 	es_scan_end(listing.tails);
 	es_scan_end(listing.names);

@@ -1,53 +1,226 @@
 /*
  * tenant.c
- *		Which tenant a call is about: what the argument "tenant" means.
+ *		Which tenants a call is about: what the argument "tenant" means, and which
+ *		tenants the current role may use.
+ *
+ * A role is bound where it is, or is a member of, a role that es.bindings has: it may
+ * use the tenants of all those bindings and no others.  Superusers, roles with
+ * BYPASSRLS and the store's owner are free, as row-level security has it.  It is
+ * asked anew at each call, for the role in force then.
+ *
+ * The functions check the tenant that they are given; plain SQL is held to the same
+ * by policies on the tables, which ask pg_eventstore_sees().
  */
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 
+#include "args.h"
+#include "compat.h"
+#include "errors.h"
 #include "event.h"
+#include "store.h"
 #include "tenant.h"
 
-static bool
-is_all(text *tenant)
+PG_FUNCTION_INFO_V1(es_tenant_sees);
+
+/* Does the name stand for all tenants? */
+bool
+es_tenant_is_all(const text *tenant)
 {
 	return VARSIZE_ANY_EXHDR(tenant) == 1 && *VARDATA_ANY(tenant) == '*';
 }
 
+void
+es_tenant_refuse_all(const text *tenant)
+{
+	if (es_tenant_is_all(tenant))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("tenant \"*\" is not allowed here"),
+						errdetail("\"*\" means all tenants, and this function is about one."),
+						errhint("Name one tenant; only es_read and es_streams take \"*\".")));
+}
+
+/* Is it a role that no binding holds? */
+bool
+es_tenant_is_free(Oid role)
+{
+	return has_bypassrls_privilege(role) || has_privs_of_role(role, es_store()->owner);
+}
+
+/* The tenants that the current role may use. */
+EsTenants
+es_tenants_allowed(void)
+{
+	EsTenants         allowed = {-1, NULL};
+	const EsBindings *bound = &es_store()->bound;
+	Oid               user = GetUserId();
+
+	if (bound->n == 0 || es_tenant_is_free(user))
+		return allowed;
+	for (int i = 0; i < bound->n; i++)
+	{
+		const EsBinding *binding = &bound->list[i];
+
+		if (!es_binding_is_of(binding, user))
+			continue;
+		if (allowed.n < 0)
+			allowed = (EsTenants){0, palloc(sizeof(text *))};
+		allowed.names =
+			repalloc(allowed.names, (allowed.n + binding->ntenants + 1) * sizeof(text *));
+		for (int t = 0; t < binding->ntenants; t++)
+			allowed.names[allowed.n++] = binding->tenants[t];
+	}
+	if (allowed.n > 0)
+		allowed.n = es_sort_texts(allowed.names, allowed.n);
+	return allowed;
+}
+
+bool
+es_tenants_have(const EsTenants *tenants, text *tenant)
+{
+	return es_text_is_among(tenant, tenants->names, tenants->n);
+}
+
+/* A list of names for a message. */
+static char *
+list_names(const EsTenants *tenants)
+{
+	StringInfoData buf;
+
+	if (tenants->n == 0)
+		return pstrdup("none");
+	initStringInfo(&buf);
+	for (int i = 0; i < tenants->n; i++)
+		appendStringInfo(&buf, "%s\"%s\"", i == 0 ? "" : ", ", text_to_cstring(tenants->names[i]));
+	return buf.data;
+}
+
+/* SE007.  Says nothing about the tenant that was asked for, not even whether there is one. */
+pg_noreturn static void
+refuse(const EsTenants *allowed, const char *message, const char *hint)
+{
+	ereport(ERROR, (errcode(ERRCODE_ES_TENANT), errmsg("%s", message),
+					errdetail("Role \"%s\" is bound to tenants: %s.",
+							  GetUserNameFromId(GetUserId(), false), list_names(allowed)),
+					errhint("%s", hint)));
+}
+
 static text *
-tenant_arg(FunctionCallInfo fcinfo, int argno)
+only_tenant(const EsTenants *allowed)
+{
+	if (allowed->n < 0)
+		return cstring_to_text("");
+	if (allowed->n != 1)
+		refuse(allowed, "the tenant must be named",
+			   allowed->n > 1 ? "Name one of them in argument \"tenant\"."
+							  : "The owner of the event store may run es_grant_tenant.");
+	return allowed->names[0];
+}
+
+static void
+check_allowed(const EsTenants *allowed, text *tenant)
+{
+	if (!es_tenants_have(allowed, tenant))
+		refuse(allowed, psprintf("not allowed for tenant \"%s\"", text_to_cstring(tenant)),
+			   "Name a tenant that the role is bound to.");
+}
+
+/* The tenants that a name stands for, NULL and '*' included; SE007 where they are not the role's.
+ */
+EsTenants
+es_tenants_resolve(text *tenant)
+{
+	EsTenants allowed = es_tenants_allowed();
+	EsTenants one = {1, palloc(sizeof(text *))};
+
+	if (tenant != NULL && es_tenant_is_all(tenant))
+		return allowed;
+	if (tenant == NULL)
+		tenant = only_tenant(&allowed);
+	else
+		check_allowed(&allowed, tenant);
+	one.names[0] = tenant;
+	return one;
+}
+
+static text *
+name_arg(FunctionCallInfo fcinfo, int argno)
 {
 	text *tenant;
 
 	if (PG_ARGISNULL(argno))
-		return cstring_to_text("");
+		return NULL;
 	tenant = PG_GETARG_TEXT_PP(argno);
 	if (VARSIZE_ANY_EXHDR(tenant) > 0)
 		es_event_check_tenant(tenant);
 	return tenant;
 }
 
-/* The tenant that the call names; NULL stands for ''. */
+/* The tenant that the call names; NULL stands for the role's only one, or else ''. */
 text *
 es_tenant_arg(FunctionCallInfo fcinfo, int argno)
 {
-	text *tenant = tenant_arg(fcinfo, argno);
+	text *tenant = name_arg(fcinfo, argno);
 
-	if (is_all(tenant))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("tenant \"*\" is not allowed here"),
-						errdetail("\"*\" means all tenants, and this function is about one."),
-						errhint("Name one tenant; only es_read and es_streams take \"*\".")));
-	return tenant;
+	if (tenant != NULL)
+		es_tenant_refuse_all(tenant);
+	return es_tenants_resolve(tenant).names[0];
 }
 
-/* The same; NULL in C where the call names all tenants by '*'. */
-text *
-es_tenant_arg_or_all(FunctionCallInfo fcinfo, int argno)
+/* The same where '*' stands for all that the role may use. */
+EsTenants
+es_tenants_arg(FunctionCallInfo fcinfo, int argno)
 {
-	text *tenant = tenant_arg(fcinfo, argno);
+	return es_tenants_resolve(name_arg(fcinfo, argno));
+}
 
-	return is_all(tenant) ? NULL : tenant;
+/* Refuses what is about all tenants at once to a role that is bound. */
+void
+es_tenant_check_unbound(const char *what)
+{
+	EsTenants allowed = es_tenants_allowed();
+
+	if (allowed.n >= 0)
+		refuse(&allowed, psprintf("%s are not allowed for a role that is bound to tenants", what),
+			   "They tell of all tenants: use a role that is not bound.");
+}
+
+/* What an expression has found out, for the role that it found it out for. */
+typedef struct Seen
+{
+	Oid       user;
+	uint64    generation;
+	EsTenants allowed;
+} Seen;
+
+/*
+ * pg_eventstore_sees(tenant): may the current role see this tenant's rows?  NULL
+ * stands for rows about all tenants.  Called for each row, by policies.
+ */
+Datum
+es_tenant_sees(PG_FUNCTION_ARGS)
+{
+	Seen *seen = fcinfo->flinfo->fn_extra;
+
+	if (seen == NULL)
+		seen = fcinfo->flinfo->fn_extra =
+			MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(Seen));
+	if (seen->user != GetUserId() || seen->generation != es_store_generation())
+	{
+		MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+
+		(void) es_store();
+		seen->generation = es_store_generation(); /* what comes later is looked up again */
+		seen->user = InvalidOid;                  /* in case of an error */
+		seen->allowed = es_tenants_allowed();
+		seen->user = GetUserId();
+		MemoryContextSwitchTo(old);
+	}
+	if (seen->allowed.n < 0)
+		PG_RETURN_BOOL(true);
+	PG_RETURN_BOOL(!PG_ARGISNULL(0) && es_tenants_have(&seen->allowed, PG_GETARG_TEXT_PP(0)));
 }

@@ -50,6 +50,7 @@ struct EsWriter
 	bool                    fire_before;
 	bool                    fire_after;
 	bool                    check;
+	EsPolicyCheck          *policies;
 };
 
 const EsFiring *es_writer_firing = NULL;
@@ -83,10 +84,11 @@ fire_before(EsWriter *writer, TupleTableSlot *slot)
 /*
  * Begins to write about nrows rows.  plain_before and plain_checks say that the
  * table has no BEFORE triggers and no CHECK constraints but the store's own,
- * which the caller satisfies.
+ * which the caller satisfies.  policies are what row-level security checks; or NULL.
  */
 EsWriter *
-es_writer_begin(Relation rel, int nrows, bool plain_before, bool plain_checks)
+es_writer_begin(Relation rel, int nrows, bool plain_before, bool plain_checks,
+				EsPolicyCheck *policies)
 {
 	EsWriter      *writer = palloc0(sizeof(EsWriter));
 	EState        *estate = CreateExecutorState();
@@ -110,6 +112,7 @@ es_writer_begin(Relation rel, int nrows, bool plain_before, bool plain_checks)
 		!plain_before && triggers != NULL &&
 		(triggers->trig_insert_before_row || triggers->trig_insert_before_statement);
 	writer->check = !plain_checks;
+	writer->policies = policies;
 	writer->fire_after = triggers != NULL &&
 						 (triggers->trig_insert_after_row ||
 						  triggers->trig_insert_after_statement || triggers->trig_insert_new_table);
@@ -234,6 +237,8 @@ es_writer_add(EsWriter *writer)
 	slot->tts_tableOid = RelationGetRelid(writer->rel);
 	if (writer->fire_before)
 		row_before(writer, slot);
+	if (writer->policies != NULL)
+		es_policy_check(writer->policies, slot);
 	if (writer->check)
 		ExecConstraints(writer->rri, slot, writer->estate);
 	writer->used++;

@@ -8,9 +8,12 @@
 #include "executor/tuptable.h"
 #include "utils/relcache.h"
 
+#include "policy.h"
+
 typedef struct EsWriter EsWriter;
 
-extern EsWriter *es_writer_begin(Relation rel, int nrows, bool plain_before, bool plain_checks);
+extern EsWriter *es_writer_begin(Relation rel, int nrows, bool plain_before, bool plain_checks,
+								 EsPolicyCheck *policies);
 extern TupleTableSlot *es_writer_next(EsWriter *writer);
 extern void            es_writer_add(EsWriter *writer);
 extern void            es_writer_end(EsWriter *writer);

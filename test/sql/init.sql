@@ -39,7 +39,7 @@ SELECT version FROM es.store;
 SELECT count(*) FROM pg_depend JOIN pg_class AS c ON c.oid = objid
 WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
   AND classid = 'pg_class'::regclass AND relnamespace IN ('es'::regnamespace, 'es_private'::regnamespace);
-INSERT INTO es.store VALUES (2, now());
+INSERT INTO es.store VALUES (3, now(), 0);
 \echo :SQLSTATE
 
 -- Adoption mends what is missing, and says so.
@@ -129,7 +129,7 @@ DROP INDEX es.ticks_position_idx;
 SELECT es_head();
 \echo :SQLSTATE
 SELECT es_init();
-DROP TABLE es.ticks, es.epochs, es.channels;
+DROP TABLE es.ticks, es.epochs, es.channels, es.bindings;
 SELECT es_head();
 \echo :SQLSTATE
 SELECT es_init();
@@ -196,7 +196,9 @@ SELECT seqcache, seqcycle FROM pg_sequence WHERE seqrelid = 'es.events_position_
 
 -- Migration: the store's version is a row.
 -- (Sessions keep what they found until es_init or DDL says otherwise: reconnect.)
-UPDATE es.store SET version = 0;
+DROP TABLE es.store;
+CREATE TABLE es.store (version int NOT NULL, created_at timestamptz NOT NULL);
+INSERT INTO es.store VALUES (0, now());
 \c
 SELECT es_append('order-1', -1, 'Paid', '{}');
 \echo :SQLSTATE
@@ -208,14 +210,14 @@ SELECT es_append('order-1', -1, 'Paid', '{}');
 \echo :SQLSTATE
 SELECT es_init();
 \echo :SQLSTATE
-UPDATE es.store SET version = 2;
+UPDATE es.store SET version = 3;
 \c
 SELECT es_append('order-1', -1, 'Paid', '{}');
 DELETE FROM es.store;
 \c
 SELECT es_append('order-1', -1, 'Paid', '{}');
 \echo :SQLSTATE
-INSERT INTO es.store VALUES (2, now());
+INSERT INTO es.store VALUES (3, now(), 0);
 SELECT es_append('order-1', -1, 'Paid', '{}');
 
 -- Who may create or adopt.
@@ -363,16 +365,17 @@ BEGIN
 	INSERT INTO public.seen VALUES (current_user);
 	RETURN NEW;
 END $$;
+DROP TABLE es.store;
+CREATE TABLE es.store (version int NOT NULL, created_at timestamptz NOT NULL);
+INSERT INTO es.store VALUES (0, now());
 CREATE TRIGGER look BEFORE UPDATE ON es.store FOR EACH ROW EXECUTE FUNCTION look();
-UPDATE es.store SET version = 0;
-DELETE FROM seen;
 DO $$
 DECLARE t regclass;
 BEGIN
 	GRANT EXECUTE ON FUNCTION pg_eventstore_guard() TO es_test_init_owner;
 	ALTER SCHEMA es OWNER TO es_test_init_owner;
 	ALTER SCHEMA es_private OWNER TO es_test_init_owner;
-	FOREACH t IN ARRAY '{es.store,es.events,es.snapshots,es.ticks,es.epochs,es.channels,es.log,es_private.all_streams,es_private.appending}'::regclass[] LOOP
+	FOREACH t IN ARRAY '{es.store,es.events,es.snapshots,es.ticks,es.epochs,es.channels,es.bindings,es.log,es_private.all_streams,es_private.appending}'::regclass[] LOOP
 		EXECUTE format('ALTER TABLE %s OWNER TO es_test_init_owner', t);
 	END LOOP;
 END $$;

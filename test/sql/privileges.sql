@@ -154,7 +154,7 @@ SELECT es_head();
 \echo :SQLSTATE
 RESET ROLE;
 
--- Row security that applies to the caller refuses the functions.
+-- Policies of the users' own hold inside the functions.
 CREATE POLICY mine ON es.events FOR ALL TO PUBLIC USING (stream LIKE 'order-1%');
 ALTER TABLE es.events ENABLE ROW LEVEL SECURITY;
 SET ROLE es_test_priv_reader;
@@ -162,10 +162,10 @@ SELECT count(*) FROM es_load('order-1');
 \echo :SQLSTATE
 SELECT count(*) FROM es_read();
 \echo :SQLSTATE
-SELECT es_publish();
-\echo :SQLSTATE
+SELECT es_publish() > 0;
 SET ROLE es_test_priv_writer;
 SELECT es_append('order-1', -1, 'T', '{}');
+SELECT es_append('invoice-1', -1, 'T', '{}');
 \echo :SQLSTATE
 RESET ROLE;
 SELECT count(*) > 0 FROM es_load('order-1');
@@ -176,6 +176,8 @@ SET row_security = off;
 SELECT count(*) > 0 FROM es_load('order-1');
 RESET row_security;
 RESET ROLE;
+-- On other tables they are refused.
+CREATE POLICY mine ON es.snapshots USING (true);
 ALTER TABLE es.snapshots ENABLE ROW LEVEL SECURITY;
 SET ROLE es_test_priv_snapper;
 SELECT es_snapshot('order-1', 1, '{}');

@@ -355,9 +355,10 @@ SELECT data FROM es_read(es_position('order-1') - 4);
 SELECT count(*) FROM es_read(0, NULL) WHERE position > :last;
 
 -- A store of version 1 knew no horizon: es_init() migrates it, es_publish() publishes it.
-DROP TABLE es.ticks, es.epochs, es.channels;
+DROP TABLE es.ticks, es.epochs, es.channels, es.bindings, es.store;
+CREATE TABLE es.store (version int NOT NULL, created_at timestamptz NOT NULL);
+INSERT INTO es.store VALUES (1, now());
 DROP VIEW es.log, es_private.appending;
-UPDATE es.store SET version = 1;
 \c
 SELECT * FROM es_read();
 \echo :SQLSTATE

@@ -52,6 +52,9 @@ SELECT nspname || '.' || relname AS "table", attname AS column, format_type(attt
 FROM relations AS r JOIN pg_attribute ON attrelid = r.oid AND attnum > 0 AND NOT attisdropped
 LEFT JOIN pg_collation AS c ON c.oid = attcollation
 WHERE relkind = 'r' ORDER BY nspname COLLATE "C", relname COLLATE "C", attnum;
+-- Policies; they sleep until a role is bound to a tenant.
+SELECT schemaname || '.' || tablename AS "table", policyname AS policy, permissive AS kind, cmd AS command, roles, qual AS using, with_check
+FROM pg_policies WHERE schemaname IN ('es', 'es_private') ORDER BY 1 COLLATE "C", 2;
 -- The view.
 SELECT string_agg(attname, ', ' ORDER BY attnum) AS columns, reloptions AS options
 FROM relations AS r JOIN pg_attribute ON attrelid = r.oid AND attnum > 0

@@ -1,0 +1,317 @@
+/*
+ * binding.c
+ *		Roles that are bound to tenants: es_grant_tenant, es_revoke_tenant.  All
+ *		that reads or writes es.bindings.
+ *
+ * A binding is a role and the tenants that it may use, all of them.  It is known by
+ * the role's name, which a dump carries; and, in the cluster where it was made, by
+ * the role's OID too, so that a role that is renamed stays bound.  A role whose last
+ * tenant is taken away stays bound, to none: a revocation never gives rights.  Only
+ * es_revoke_tenant(role, '*') releases it.
+ *
+ * What was read is kept with the store (store.c).  Who changes es.bindings, whatever
+ * the statement, fires its guards (guard.c), which tell all sessions to read it again.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "args.h"
+#include "binding.h"
+#include "channel.h"
+#include "errors.h"
+#include "event.h"
+#include "owner.h"
+#include "policy.h"
+#include "rows.h"
+#include "scan.h"
+#include "status.h"
+#include "store.h"
+#include "tenant.h"
+
+PG_FUNCTION_INFO_V1(es_grant_tenant);
+PG_FUNCTION_INFO_V1(es_revoke_tenant);
+PG_FUNCTION_INFO_V1(es_status_tenants);
+
+static EsBinding
+read_binding(TupleTableSlot *row)
+{
+	EsBinding binding = {0};
+
+	binding.role = text_to_cstring(es_scan_text(row, ES_BINDINGS_ROLE));
+	if (es_scan_int8(row, ES_BINDINGS_SYSTEM) == (int64) GetSystemIdentifier())
+		binding.oid = (Oid) es_scan_int8(row, ES_BINDINGS_ROLE_OID);
+	binding.tenants =
+		es_arg_text_array(DatumGetArrayTypePCopy(es_scan_column(row, ES_BINDINGS_TENANTS)),
+						  "tenants", &binding.ntenants);
+	return binding;
+}
+
+/* All bindings, as the newest committed state has them; good until the next call. */
+EsBindings
+es_binding_read(Relation rel)
+{
+	static MemoryContext context = NULL;
+	EsBindings           bindings = {0, NULL};
+	TupleTableSlot      *row = table_slot_create(rel, NULL);
+	TableScanDesc        scan = table_beginscan(rel, SnapshotSelf, 0, NULL);
+
+	if (context == NULL)
+		context = AllocSetContextCreate(CacheMemoryContext, "pg_eventstore bindings",
+										ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(context);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, row))
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		bindings.list = bindings.n == 0
+							? palloc(sizeof(EsBinding))
+							: repalloc(bindings.list, (bindings.n + 1) * sizeof(EsBinding));
+		bindings.list[bindings.n++] = read_binding(row);
+		MemoryContextSwitchTo(old);
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(row);
+	return bindings;
+}
+
+/* Is the user the role of the binding, or a member, whether it inherits or not? */
+bool
+es_binding_is_of(const EsBinding *binding, Oid user)
+{
+	Oid role = get_role_oid(binding->role, true);
+
+	return (OidIsValid(role) && is_member_of_role_nosuper(user, role)) ||
+		   (OidIsValid(binding->oid) && binding->oid != role &&
+			is_member_of_role_nosuper(user, binding->oid));
+}
+
+/* Is some role bound to this tenant? */
+bool
+es_binding_has(const EsBindings *bindings, text *tenant)
+{
+	for (int i = 0; i < bindings->n; i++)
+	{
+		if (es_text_is_among(tenant, bindings->list[i].tenants, bindings->list[i].ntenants))
+			return true;
+	}
+	return false;
+}
+
+/* Is some role bound to one of these tenants? */
+bool
+es_binding_has_any(const EsBindings *bindings, const EsTenants *tenants)
+{
+	for (int i = 0; i < bindings->n; i++)
+	{
+		const EsBinding *binding = &bindings->list[i];
+
+		for (int t = 0; t < binding->ntenants; t++)
+		{
+			if (es_tenants_have(tenants, binding->tenants[t]))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* A role's name, which must not be null. */
+static char *
+role_arg(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(0))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("role must not be null"),
+						errdetail("In argument \"%s\".", "role"),
+						errhint("Name the role that is to be bound to the tenant.")));
+	return text_to_cstring(PG_GETARG_TEXT_PP(0));
+}
+
+/* A tenant's name, which must not be null: nothing here is to happen unseen. */
+static text *
+name_arg(FunctionCallInfo fcinfo)
+{
+	text *tenant;
+
+	if (PG_ARGISNULL(1))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("tenant must not be null"),
+						errdetail("In argument \"%s\".", "tenant"),
+						errhint("Name the tenant; '' is the one that has no name.")));
+	tenant = PG_GETARG_TEXT_PP(1);
+	if (VARSIZE_ANY_EXHDR(tenant) > 0)
+		es_event_check_tenant(tenant);
+	return tenant;
+}
+
+/* Runs a statement about es.bindings with the role and the tenant; true where it wrote. */
+static bool
+run_with(const char *command, const char *role, text *tenant)
+{
+	Oid   types[] = {TEXTOID, TEXTOID};
+	Datum values[] = {CStringGetTextDatum(role), PointerGetDatum(tenant)};
+	int   result = SPI_execute_with_args(command, 2, types, values, NULL, false, 0);
+
+	if (result < 0)
+		elog(ERROR, "could not run \"%s\": %s", command, SPI_result_code_string(result));
+	return SPI_processed > 0;
+}
+
+/* Becomes the owner, who alone may do this, and keeps others out. */
+static EsIdentity
+begin_change(const char *function)
+{
+	Oid        owner = es_store()->owner;
+	EsIdentity before;
+
+	PreventCommandIfReadOnly(function);
+	PreventCommandIfParallelMode(function);
+	PreventCommandDuringRecovery(function);
+	es_owner_check(owner);
+	before = es_owner_become(owner);
+	es_owner_run("LOCK TABLE es.bindings IN SHARE ROW EXCLUSIVE MODE");
+	return before;
+}
+
+/* A role that row-level security does not apply to cannot be bound. */
+static void
+warn_unbound(const char *role, Oid oid)
+{
+	if (!es_tenant_is_free(oid))
+		return;
+	ereport(WARNING, (errmsg("role \"%s\" is not held to its tenants", role),
+					  errdetail("It is a superuser, has BYPASSRLS, or owns the event store."),
+					  errhint("Give applications a role that is none of these.")));
+}
+
+/*
+ * Events of a tenant that is bound are not for everybody who may connect.  (A channel
+ * that is made meanwhile carries none of them: notify.c.)
+ */
+static void
+check_channels(text *tenant)
+{
+	const char *channel = es_channel_that_carries(es_store(), tenant);
+
+	if (channel != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("tenant \"%s\" cannot be bound to a role", text_to_cstring(tenant)),
+				 errdetail("Channel \"%s\" shows its events to every role that may connect.",
+						   channel),
+				 errhint("Drop the channel, or change it to kind \"wake\" or another tenant.")));
+}
+
+#define ES_BIND_MORE                                                                     \
+	"UPDATE es.bindings SET tenants = tenants OPERATOR(pg_catalog.||) $2, "              \
+	"role_oid = %u, system_identifier = %lld, changed_at = pg_catalog.now() "            \
+	"WHERE role OPERATOR(pg_catalog.=) $1 AND $2 OPERATOR(pg_catalog.<>) ALL (tenants) " \
+	"RETURNING 1"
+#define ES_BIND_FIRST                                                                             \
+	"INSERT INTO es.bindings "                                                                    \
+	"SELECT $1, ARRAY[$2], %u, %lld, pg_catalog.now() WHERE NOT EXISTS (SELECT FROM es.bindings " \
+	"WHERE role OPERATOR(pg_catalog.=) $1)"
+
+/*
+ * es_grant_tenant(role, tenant) binds a role to a tenant; false where it is bound
+ * already.  The first time this turns row-level security on.
+ */
+Datum
+es_grant_tenant(PG_FUNCTION_ARGS)
+{
+	char      *role = role_arg(fcinfo);
+	text      *tenant = name_arg(fcinfo);
+	long long  system = (long long) GetSystemIdentifier();
+	EsIdentity before;
+	Oid        oid;
+	bool       changed;
+
+	es_tenant_refuse_all(tenant);
+	before = begin_change("es_grant_tenant()");
+	oid = get_role_oid(role, false);
+	check_channels(tenant);
+	warn_unbound(role, oid);
+	changed = run_with(psprintf(ES_BIND_MORE, oid, system), role, tenant) ||
+			  run_with(psprintf(ES_BIND_FIRST, oid, system), role, tenant);
+	es_policy_enable();
+	es_owner_become_again(before);
+	PG_RETURN_BOOL(changed);
+}
+
+/*
+ * es_revoke_tenant(role, tenant) takes a tenant from a role, which stays bound;
+ * tenant '*' ends that, too.  False where there was nothing to take.
+ */
+Datum
+es_revoke_tenant(PG_FUNCTION_ARGS)
+{
+	char      *role = role_arg(fcinfo);
+	text      *tenant = name_arg(fcinfo);
+	EsIdentity before = begin_change("es_revoke_tenant()");
+	bool       changed;
+
+	if (es_tenant_is_all(tenant))
+		changed = run_with("DELETE FROM es.bindings WHERE role OPERATOR(pg_catalog.=) $1 "
+						   "AND $2 IS NOT NULL",
+						   role, tenant);
+	else
+		changed = run_with("UPDATE es.bindings SET tenants = pg_catalog.array_remove(tenants, $2), "
+						   "changed_at = pg_catalog.now() WHERE role OPERATOR(pg_catalog.=) $1 "
+						   "AND $2 OPERATOR(pg_catalog.=) ANY (tenants)",
+						   role, tenant);
+	es_owner_become_again(before);
+	PG_RETURN_BOOL(changed);
+}
+
+/* Is there a role that the binding is about? */
+static bool
+is_known(const EsBinding *binding)
+{
+	return OidIsValid(get_role_oid(binding->role, true)) ||
+		   (OidIsValid(binding->oid) && SearchSysCacheExists1(AUTHOID, binding->oid));
+}
+
+static bool
+is_free(const EsBinding *binding)
+{
+	Oid role = get_role_oid(binding->role, true);
+
+	return OidIsValid(role) && es_tenant_is_free(role);
+}
+
+/*
+ * How the bindings are, for es_status(): how many, whether row-level security is on,
+ * and the first whose role is gone, or is not held to it.
+ */
+Datum
+es_status_tenants(PG_FUNCTION_ARGS)
+{
+	const EsBindings *bound = &es_status_check_monitor()->bound;
+	EsRows            rows = es_rows_begin(fcinfo);
+	Datum             values[4] = {Int32GetDatum(bound->n), BoolGetDatum(es_policy_is_enabled())};
+	bool              nulls[4] = {false, false, true, true};
+
+	for (int i = bound->n - 1; i >= 0; i--)
+	{
+		const EsBinding *binding = &bound->list[i];
+		int              column = !is_known(binding) ? 2 : is_free(binding) ? 3 : -1;
+
+		if (column < 0)
+			continue;
+		values[column] = CStringGetTextDatum(binding->role);
+		nulls[column] = false;
+	}
+	es_rows_put(&rows, values, nulls);
+	return (Datum) 0;
+}

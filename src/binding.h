@@ -1,0 +1,46 @@
+/*
+ * binding.h
+ *		Roles that are bound to tenants.
+ */
+#ifndef ES_BINDING_H
+#define ES_BINDING_H
+
+#include "postgres.h"
+
+#include "utils/relcache.h"
+
+#include "tenant.h"
+
+/* Columns of es.bindings. */
+enum
+{
+	ES_BINDINGS_ROLE = 1,
+	ES_BINDINGS_TENANTS,
+	ES_BINDINGS_ROLE_OID,
+	ES_BINDINGS_SYSTEM,
+	ES_BINDINGS_CHANGED_AT,
+	ES_BINDINGS_NATTS = ES_BINDINGS_CHANGED_AT
+};
+
+/* A role by its name, and by the OID that it had in this cluster, if any. */
+typedef struct EsBinding
+{
+	char  *role;
+	Oid    oid;
+	int    ntenants;
+	text **tenants;
+} EsBinding;
+
+typedef struct EsBindings
+{
+	int        n;
+	EsBinding *list;
+} EsBindings;
+
+extern EsBindings es_binding_read(Relation rel);
+extern bool       es_binding_is_of(const EsBinding *binding, Oid user);
+extern bool       es_binding_has(const EsBindings *bindings, text *tenant);
+
+extern bool es_binding_has_any(const EsBindings *bindings, const EsTenants *tenants);
+
+#endif

@@ -1,0 +1,345 @@
+/*
+ * policy.c
+ *		Row-level security on the store's tables: the store's own policies, and those
+ *		that users put on es.events.
+ *
+ * Each table that has a tenant's data has two policies of ours, from es_init() on:
+ *
+ *	 es_tenant		restrictive: the row's tenant is one that the role may use
+ *	 es_everyone	permissive: every row, as long as nobody else has put a permissive
+ *					policy on the table; those then count as if ours were not there
+ *
+ * They sleep until es_grant_tenant() turns row-level security on for the first time: a
+ * store without tenants pays nothing for them, and pg_dump by a reader goes on working.
+ *
+ * The functions read and write es.events without the executor.  Of our own policies
+ * they keep the sense themselves (tenant.c).  Where there are others that apply to the
+ * caller, the executor is asked: for each row that a reader finds, by a plan that runs
+ * as the caller, whether he may see it; for each row that is appended, by the checks
+ * of an INSERT that is planned as the caller's and never run.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/policy.h"
+#include "executor/executor.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/execnodes.h"
+#include "parser/analyze.h"
+#include "rewrite/rowsecurity.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+
+#include "owner.h"
+#include "policy.h"
+#include "scan.h"
+#include "store.h"
+
+PG_FUNCTION_INFO_V1(es_policy_open);
+
+/* The tables that have tenants' data, and where their rows say whose they are. */
+static const struct
+{
+	const char *table;
+	const char *tenant;
+} protected[] = {
+	{"events", "tenant"},
+	{"snapshots", "tenant"},
+	{"channels", "COALESCE(options OPERATOR(pg_catalog.->>) 'tenant'::pg_catalog.text, "
+				 "''::pg_catalog.text)"},
+	{"bindings", "NULL::pg_catalog.text"},
+};
+
+static Oid
+protected_relid(int i)
+{
+	return get_relname_relid(protected[i].table, get_namespace_oid(ES_SCHEMA, false));
+}
+
+static bool
+make_policy(int i, const char *name, const char *kind, const char *expression, const char *comment)
+{
+	if (OidIsValid(get_relation_policy_oid(protected_relid(i), name, true)))
+		return false;
+	es_owner_run_ddl(psprintf("CREATE POLICY %s ON es.%s AS %s USING (%s)", name,
+							  protected[i].table, kind, expression));
+	es_owner_run(
+		psprintf("COMMENT ON POLICY %s ON es.%s IS '%s'", name, protected[i].table, comment));
+	return true;
+}
+
+/* Makes the policies that are missing, with the functions in that schema; true if any was. */
+bool
+es_policy_make(const char *schema)
+{
+	const char *quoted = quote_identifier(schema);
+	bool        made = false;
+
+	for (int i = 0; i < (int) lengthof(protected); i++)
+	{
+		made |= make_policy(i, ES_POLICY_TENANT, "RESTRICTIVE",
+							psprintf("%s.pg_eventstore_sees(%s)", quoted, protected[i].tenant),
+							"Roles that are bound to tenants see and write no others.");
+		made |= make_policy(i, ES_POLICY_EVERYONE, "PERMISSIVE",
+							psprintf("%s.pg_eventstore_open(tableoid)", quoted),
+							"Allows every row, unless there are permissive policies of others.");
+	}
+	return made;
+}
+
+static bool
+is_enabled(Oid relid)
+{
+	Relation rel = table_open(relid, AccessShareLock);
+	bool     enabled = rel->rd_rel->relrowsecurity;
+
+	table_close(rel, AccessShareLock);
+	return enabled;
+}
+
+/* Turns row-level security on where it is off; true if it was anywhere. */
+bool
+es_policy_enable(void)
+{
+	bool changed = false;
+
+	for (int i = 0; i < (int) lengthof(protected); i++)
+	{
+		if (is_enabled(protected_relid(i)))
+			continue;
+		es_owner_run_ddl(
+			psprintf("ALTER TABLE es.%s ENABLE ROW LEVEL SECURITY", protected[i].table));
+		changed = true;
+	}
+	return changed;
+}
+
+/* Is it on everywhere? */
+bool
+es_policy_is_enabled(void)
+{
+	for (int i = 0; i < (int) lengthof(protected); i++)
+	{
+		if (!is_enabled(protected_relid(i)))
+			return false;
+	}
+	return true;
+}
+
+bool
+es_policy_is_ours(const char *name)
+{
+	return strcmp(name, ES_POLICY_TENANT) == 0 || strcmp(name, ES_POLICY_EVERYONE) == 0;
+}
+
+/* Has the table policies of others, or not all of ours?  Row-level security is on. */
+bool
+es_policy_is_foreign(Oid relid)
+{
+	Relation  rel = table_open(relid, AccessShareLock);
+	List     *policies = rel->rd_rsdesc == NULL ? NIL : rel->rd_rsdesc->policies;
+	int       ours = 0;
+	bool      foreign;
+	ListCell *cell;
+
+	foreach (cell, policies)
+		ours += es_policy_is_ours(((RowSecurityPolicy *) lfirst(cell))->policy_name);
+	foreign = ours != 2 || list_length(policies) != 2;
+	table_close(rel, AccessShareLock);
+	return foreign;
+}
+
+static bool
+has_foreign_permissive(Oid relid)
+{
+	Relation  rel = table_open(relid, AccessShareLock);
+	bool      found = false;
+	ListCell *cell;
+
+	foreach (cell, rel->rd_rsdesc == NULL ? NIL : rel->rd_rsdesc->policies)
+	{
+		RowSecurityPolicy *policy = lfirst(cell);
+
+		found |= policy->permissive && !es_policy_is_ours(policy->policy_name);
+	}
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/* What an expression has found out about a table. */
+typedef struct Opened
+{
+	Oid    relid;
+	uint64 generation;
+	bool   open;
+} Opened;
+
+/* pg_eventstore_open(relation): are there no permissive policies on it but ours? */
+Datum
+es_policy_open(PG_FUNCTION_ARGS)
+{
+	Opened *opened = fcinfo->flinfo->fn_extra;
+	Oid     relid;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_BOOL(false);
+	relid = PG_GETARG_OID(0);
+	if (opened == NULL)
+		opened = fcinfo->flinfo->fn_extra =
+			MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(Opened));
+	if (opened->relid != relid || opened->generation != es_store_generation())
+	{
+		opened->generation = es_store_generation();
+		opened->open = !has_foreign_permissive(relid);
+		opened->relid = relid;
+	}
+	PG_RETURN_BOOL(opened->open);
+}
+
+/* Are there policies of others that apply to the current role? */
+bool
+es_policy_applies(Relation events)
+{
+	Oid relid = RelationGetRelid(events);
+
+	return events->rd_rel->relrowsecurity &&
+		   check_enable_rls(relid, InvalidOid, false) == RLS_ENABLED && es_policy_is_foreign(relid);
+}
+
+/*
+ * A statement about es.events as the current role's: its policies and its privileges.
+ * The table is looked up as the store's owner, for the functions ask nobody for USAGE
+ * of the schema.
+ */
+static PlannedStmt *
+plan_for_caller(const char *text, const Oid *types, int ntypes)
+{
+	EsIdentity caller = es_owner_assume(es_store()->owner);
+	RawStmt   *raw = linitial_node(RawStmt, pg_parse_query(text));
+	Query     *query = parse_analyze_fixedparams(raw, text, types, ntypes, NULL);
+	List      *queries;
+
+	es_owner_resume(caller);
+	queries = pg_rewrite_query(query);
+	if (list_length(queries) != 1)
+		elog(ERROR, "unexpected rules on table \"es.events\"");
+	return pg_plan_query(linitial_node(Query, queries), text, CURSOR_OPT_NO_SCROLL, NULL);
+}
+
+static QueryDesc *
+start(const char *text, const Oid *types, ParamListInfo params)
+{
+	QueryDesc *query;
+
+	query =
+		CreateQueryDesc(plan_for_caller(text, types, params == NULL ? 0 : params->numParams), text,
+						GetActiveSnapshot(), InvalidSnapshot, None_Receiver, params, NULL, 0);
+	ExecutorStart(query, EXEC_FLAG_SKIP_TRIGGERS);
+	return query;
+}
+
+static void
+finish(QueryDesc *query)
+{
+	ExecutorFinish(query);
+	ExecutorEnd(query);
+	FreeQueryDesc(query);
+}
+
+/* A SELECT of one row by its position, to be run again for each. */
+struct EsPolicyReader
+{
+	QueryDesc    *query;
+	ParamListInfo params;
+};
+
+/* Prepares to ask which rows the current role may see; NULL where it may see all. */
+EsPolicyReader *
+es_policy_read_begin(Relation events)
+{
+	static const Oid types[] = {INT8OID};
+	EsPolicyReader  *reader;
+
+	if (!es_policy_applies(events))
+		return NULL;
+	reader = palloc(sizeof(EsPolicyReader));
+	reader->params = makeParamList(1);
+	reader->params->params[0].ptype = INT8OID;
+	reader->params->params[0].isnull = false;
+	reader->query = start("SELECT FROM es.events WHERE position OPERATOR(pg_catalog.=) $1", types,
+						  reader->params);
+	return reader;
+}
+
+/* May he see this row? */
+bool
+es_policy_shows(EsPolicyReader *reader, TupleTableSlot *event)
+{
+	EState         *estate = reader->query->estate;
+	MemoryContext   old = MemoryContextSwitchTo(estate->es_query_cxt);
+	TupleTableSlot *row;
+
+	reader->params->params[0].value = es_scan_column(event, ES_EVENTS_POSITION);
+	ExecReScan(reader->query->planstate);
+	row = ExecProcNode(reader->query->planstate);
+	MemoryContextSwitchTo(old);
+	return !TupIsNull(row);
+}
+
+void
+es_policy_read_end(EsPolicyReader *reader)
+{
+	if (reader == NULL)
+		return;
+	finish(reader->query);
+	pfree(reader);
+}
+
+/* An INSERT that stands ready and never runs. */
+struct EsPolicyCheck
+{
+	QueryDesc     *query;
+	ResultRelInfo *rri;
+};
+
+/* Prepares to check rows that the current role appends; NULL where there is nothing to check. */
+EsPolicyCheck *
+es_policy_check_begin(Relation events)
+{
+	EsPolicyCheck *check;
+
+	if (!es_policy_applies(events))
+		return NULL;
+	check = palloc(sizeof(EsPolicyCheck));
+	check->query = start("INSERT INTO es.events (position) VALUES (1)", NULL, NULL);
+	check->rri = castNode(ModifyTableState, check->query->planstate)->resultRelInfo;
+	return check;
+}
+
+/* Raises 42501 where the policies do not let the current role write the row. */
+void
+es_policy_check(EsPolicyCheck *check, TupleTableSlot *event)
+{
+	EState *estate = check->query->estate;
+
+	if (check->rri->ri_WithCheckOptions != NIL)
+		ExecWithCheckOptions(WCO_RLS_INSERT_CHECK, check->rri, event, estate);
+	ResetPerTupleExprContext(estate);
+}
+
+void
+es_policy_check_end(EsPolicyCheck *check)
+{
+	if (check == NULL)
+		return;
+	finish(check->query);
+	pfree(check);
+}

@@ -1,0 +1,12 @@
+/*
+ * status.h
+ *		Who may see how the store is doing.
+ */
+#ifndef ES_STATUS_H
+#define ES_STATUS_H
+
+#include "store.h"
+
+extern const EsStore *es_status_check_monitor(void);
+
+#endif
