@@ -366,7 +366,7 @@ init_ok('DROP INDEX es.events_category_position_idx', qr/^repaired/);
 init_ok('DROP TABLE es.channels', qr/^repaired/);
 init_ok('DROP SCHEMA es_private CASCADE', qr/^repaired/);
 init_ok('DROP VIEW es.log', qr/^adopted/);
-init_ok('DROP TABLE es.store; CREATE TABLE es.store (version int NOT NULL, created_at timestamptz NOT NULL); INSERT INTO es.store VALUES (1, now())', qr/^migrated the event store from version 1/);
+init_ok('DROP TABLE es.store; SET ROLE es_keeper; CREATE TABLE es.store (version int NOT NULL, created_at timestamptz NOT NULL); INSERT INTO es.store VALUES (1, now())', qr/^migrated the event store from version 1/);
 
 # --- maintenance
 
