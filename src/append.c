@@ -27,6 +27,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
@@ -150,15 +151,23 @@ json_text(text *value)
 	return buf.data;
 }
 
+/* May the appender be told where the event is that has the id?  Users' own policies may hide it. */
+static bool
+may_be_told(EsScan *scan)
+{
+	return !es_policy_applies(scan->heap) ||
+		   (pg_class_aclcheck(RelationGetRelid(scan->heap), GetUserId(), ACL_SELECT) ==
+				ACLCHECK_OK &&
+			es_policy_shows(es_policy_read_begin(scan->heap), scan->slot));
+}
+
 static void
 raise_id_conflict(const char *message, const char *reason, const EsEvent *event, EsScan *scan,
 				  const EsStored *stored, const char *hint)
 {
-	EsPolicyReader *policies = es_policy_read_begin(scan->heap);
-	char           *where = "";
+	char *where = "";
 
-	/* policies of the users' own may hide the event that has the id */
-	if (policies == NULL || es_policy_shows(policies, scan->slot))
+	if (may_be_told(scan))
 		where = psprintf(", \"stream\": %s, \"version\": %lld", json_text(stored->stream),
 						 (long long) stored->version);
 	ereport(ERROR,

@@ -65,12 +65,12 @@ protected_relid(int i)
 }
 
 static bool
-make_policy(int i, const char *name, const char *kind, const char *expression, const char *comment)
+make_policy(int i, const char *name, const char *kind, const char *clauses, const char *comment)
 {
 	if (OidIsValid(get_relation_policy_oid(protected_relid(i), name, true)))
 		return false;
-	es_owner_run_ddl(psprintf("CREATE POLICY %s ON es.%s AS %s USING (%s)", name,
-							  protected[i].table, kind, expression));
+	es_owner_run_ddl(
+		psprintf("CREATE POLICY %s ON es.%s AS %s %s", name, protected[i].table, kind, clauses));
 	es_owner_run(
 		psprintf("COMMENT ON POLICY %s ON es.%s IS '%s'", name, protected[i].table, comment));
 	return true;
@@ -85,11 +85,14 @@ es_policy_make(const char *schema)
 
 	for (int i = 0; i < (int) lengthof(protected); i++)
 	{
+		const char *sees =
+			psprintf("%s.pg_eventstore_sees(%s, tableoid, ", quoted, protected[i].tenant);
+
 		made |= make_policy(i, ES_POLICY_TENANT, "RESTRICTIVE",
-							psprintf("%s.pg_eventstore_sees(%s)", quoted, protected[i].tenant),
+							psprintf("USING (%s'SELECT')) WITH CHECK (%s'INSERT'))", sees, sees),
 							"Roles that are bound to tenants see and write no others.");
 		made |= make_policy(i, ES_POLICY_EVERYONE, "PERMISSIVE",
-							psprintf("%s.pg_eventstore_open(tableoid)", quoted),
+							psprintf("USING (%s.pg_eventstore_open(tableoid))", quoted),
 							"Allows every row, unless there are permissive policies of others.");
 	}
 	return made;

@@ -17,6 +17,7 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 
 #include "args.h"
 #include "compat.h"
@@ -51,14 +52,26 @@ es_tenant_is_free(Oid role)
 	return has_bypassrls_privilege(role) || has_privs_of_role(role, es_store()->owner);
 }
 
-/* The tenants that the current role may use. */
+static text *
+copy_name(const text *name)
+{
+	return cstring_to_text_with_len(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+}
+
+/*
+ * The tenants that the current role may use, as of now: a binding that somebody has
+ * just committed counts.  The names are the caller's memory, for the store may be
+ * looked up again at the next lock that is taken.
+ */
 EsTenants
 es_tenants_allowed(void)
 {
 	EsTenants         allowed = {-1, NULL};
-	const EsBindings *bound = &es_store()->bound;
 	Oid               user = GetUserId();
+	const EsBindings *bound;
 
+	AcceptInvalidationMessages();
+	bound = &es_store()->bound;
 	if (bound->n == 0 || es_tenant_is_free(user))
 		return allowed;
 	for (int i = 0; i < bound->n; i++)
@@ -72,7 +85,7 @@ es_tenants_allowed(void)
 		allowed.names =
 			repalloc(allowed.names, (allowed.n + binding->ntenants + 1) * sizeof(text *));
 		for (int t = 0; t < binding->ntenants; t++)
-			allowed.names[allowed.n++] = binding->tenants[t];
+			allowed.names[allowed.n++] = copy_name(binding->tenants[t]);
 	}
 	if (allowed.n > 0)
 		allowed.n = es_sort_texts(allowed.names, allowed.n);
@@ -189,35 +202,70 @@ es_tenant_check_unbound(const char *what)
 			   "They tell of all tenants: use a role that is not bound.");
 }
 
-/* What an expression has found out, for the role that it found it out for. */
+/* What an expression has found out about a table, for the role that it found it out for. */
 typedef struct Seen
 {
 	Oid       user;
+	Oid       relid;
 	uint64    generation;
 	EsTenants allowed;
 } Seen;
 
 /*
- * pg_eventstore_sees(tenant): may the current role see this tenant's rows?  NULL
- * stands for rows about all tenants.  Called for each row, by policies.
+ * The tenants whose rows of a table the current role may see, or write.
+ *
+ * Where a view is read, the policies that apply are those of the view's owner, whom
+ * nobody names to us, while the current role is the reader.  One that is not bound and
+ * has the privilege himself sees everything anyway; one that has not sees by rights
+ * that may be those of a bound role: nothing.
+ */
+static EsTenants
+allowed_rows(Oid relid, AclMode mode)
+{
+	EsTenants none = {0, NULL};
+	EsTenants allowed = es_tenants_allowed();
+
+	if (allowed.n < 0 && es_store()->bound.n > 0 && !es_tenant_is_free(GetUserId()) &&
+		pg_class_aclcheck(relid, GetUserId(), mode) != ACLCHECK_OK &&
+		pg_attribute_aclcheck_all(relid, GetUserId(), mode, ACLMASK_ANY) != ACLCHECK_OK)
+		return none;
+	return allowed;
+}
+
+/* The mode that a policy's expression is about, which is a constant in it. */
+static AclMode
+mode_arg(FunctionCallInfo fcinfo, int argno)
+{
+	return !PG_ARGISNULL(argno) && es_same_text(PG_GETARG_TEXT_PP(argno), cstring_to_text("INSERT"))
+			   ? ACL_INSERT
+			   : ACL_SELECT;
+}
+
+/*
+ * pg_eventstore_sees(tenant, relation, privilege): may the current role see, or write,
+ * rows of this tenant in a table?  Tenant NULL stands for rows about all tenants.
+ * Called for each row, by policies.
  */
 Datum
 es_tenant_sees(PG_FUNCTION_ARGS)
 {
 	Seen *seen = fcinfo->flinfo->fn_extra;
+	Oid   relid = PG_ARGISNULL(1) ? InvalidOid : PG_GETARG_OID(1);
 
 	if (seen == NULL)
 		seen = fcinfo->flinfo->fn_extra =
 			MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(Seen));
-	if (seen->user != GetUserId() || seen->generation != es_store_generation())
+	if (seen->user != GetUserId() || seen->relid != relid ||
+		seen->generation != es_store_generation())
 	{
 		MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
 
 		(void) es_store();
 		seen->generation = es_store_generation(); /* what comes later is looked up again */
 		seen->user = InvalidOid;                  /* in case of an error */
-		seen->allowed = es_tenants_allowed();
+		seen->allowed = allowed_rows(relid, mode_arg(fcinfo, 2));
 		seen->user = GetUserId();
+		seen->relid = relid;
 		MemoryContextSwitchTo(old);
 	}
 	if (seen->allowed.n < 0)
