@@ -517,7 +517,8 @@ SELECT 'holder',
     CASE WHEN h.gid IS NOT NULL
          THEN pg_catalog.format('Prepared transaction "%s" has appended and waits for COMMIT PREPARED since %s: nothing from position %s on is published.', h.gid, h.age, h.floor)
          ELSE pg_catalog.format('Process %s (%s, %s) has appended and has not committed since %s, %s: nothing from position %s on is published.',
-             h.pid, h.usename, COALESCE(NULLIF(h.application_name, ''), 'no application_name'), h.age, h.state, h.floor) END,
+             h.pid, h.usename, CASE WHEN h.application_name OPERATOR(pg_catalog.<>) '' THEN h.application_name ELSE 'no application_name' END,
+             h.age, h.state, h.floor) END,
     CASE WHEN h.gid IS NOT NULL THEN 'COMMIT PREPARED or ROLLBACK PREPARED it.'
          ELSE 'Let it commit; or end it with pg_terminate_backend(). idle_in_transaction_session_timeout does so by itself.' END
 FROM p, h
