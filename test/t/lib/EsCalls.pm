@@ -82,6 +82,7 @@ sub es_functions
 {
 	my ($node, $db) = @_;
 	my $found = $node->safe_psql($db, q(
+		SET search_path = pg_catalog;
 		SELECT p.proname, coalesce('tenant' = ANY (p.proargnames[1:p.pronargs]), false)
 		FROM pg_catalog.pg_proc AS p
 		JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
