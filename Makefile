@@ -3,7 +3,9 @@
 #	make && make install	into the server of PG_CONFIG, as usual
 #	make demo		a private server, the main job shown; make demo-stop removes it
 #	make check		all tests, on private servers
+#	make bench		the store against other event stores, in half an hour at most
 #	make bench-quick	the store against bare tables, in under five minutes
+#	make bench-long		an append as the store grows, in an hour or so
 #	make stress		publishing under two million events and crashes
 #	make mutants		proves the tests: broken stores that they must notice
 
@@ -26,14 +28,16 @@ SHLIB_LINK  = -luuid
 EXTRA_CLEAN = pg_eventstore--*.sql
 
 # The commands of the project itself; they find or install a server on their own.
-COMMANDS    = demo demo-stop check stress bench-quick mutants
+COMMANDS    = demo demo-stop check stress bench bench-quick bench-long mutants
 ifeq ($(filter-out $(COMMANDS),$(or $(MAKECMDGOALS),all)),)
 
 .PHONY: $(COMMANDS)
 demo demo-stop check stress:
 	@script/$@
-bench-quick:
-	@script/with-build bench/run-quick
+bench:
+	@script/bench full $(ROWS)
+bench-quick bench-long:
+	@script/bench $(@:bench-%=%) $(ROWS)
 mutants:
 	@test/mutants/run
 

@@ -1,113 +1,28 @@
 /*
  * bench.c
- *		Measures the store against what PostgreSQL does without it, in one server
- *		and one run.
+ *		Measures the store against what PostgreSQL does without it and against other
+ *		event stores, in one server and one run.
  *
- * A row is one job.  Its contenders do the job side by side: in every round
- * each of them, in turns of who is first, over a connection of its own, with
- * the same events and parameters of the same format.  A round gives each
- * contender the CPU time of its backend and the wall time, per event; of all
- * rounds the median stands, with the quartiles.  A ratio is that of one round,
- * to the row's second contender, the reference; of the ratios again the median.
+ * A row (rows.c) is one job.  Its contenders do the job side by side: in every round
+ * each of them, in turns of who is first, over a connection of its own, with the
+ * same events and parameters of the same format.  A round gives each contender the
+ * CPU time of its backend and the wall time, per event; of all rounds the median
+ * stands, with the quartiles.  A ratio is that of one round; of the ratios again the
+ * median.
  *
- * Every contender of a row writes to a table of its own with the same columns
- * and indexes; all begin with the same events and grow at the same pace.  What
- * is sent is made before the clock starts.
+ * Every contender writes to tables of its own; all begin with the same events and
+ * grow at the same pace.  What is sent is made before the clock starts.
  *
- * Rows with a function of their own are about publishing; see there.  They come
- * last: from the first of them on the server's commits reach the disk.
- *
- *		bench <connection string> [row ...]
+ *		bench quick|full|long <connection string> <directory for results, or ''> [row ...]
  */
 #include <string.h>
-#include <stdio.h>
 
 #include "bench.h"
-
-/* The first contender is measured against the second. */
-const Row bench_rows[] = {
-	{.name = "append",
-	 .title = "one event to an existing stream",
-	 .batch = 1,
-	 .per_transaction = 1,
-	 .calls = 500,
-	 .target = 1.3,
-	 .contenders = {&bench_append, &bench_bare, &bench_bare_random}},
-	{.name = "append-new",
-	 .title = "the first event of a new stream",
-	 .fresh = true,
-	 .batch = 1,
-	 .per_transaction = 1,
-	 .calls = 500,
-	 .target = 1.3,
-	 .contenders = {&bench_append, &bench_bare, &bench_bare_random}},
-	{.name = "append-tx",
-	 .title = "one event to an existing stream, 1,000 such calls a transaction",
-	 .batch = 1,
-	 .per_transaction = 1000,
-	 .calls = 1000,
-	 .target = 1.3,
-	 .contenders = {&bench_append, &bench_bare}},
-	{.name = "append-new-tx",
-	 .title = "the first event of a new stream, 1,000 such calls a transaction",
-	 .fresh = true,
-	 .batch = 1,
-	 .per_transaction = 1000,
-	 .calls = 1000,
-	 .target = 1.3,
-	 .contenders = {&bench_append, &bench_bare}},
-	{.name = "batch-1000",
-	 .title = "1,000 events to an existing stream",
-	 .batch = 1000,
-	 .per_transaction = 1,
-	 .calls = 2,
-	 .target = 1.3,
-	 .contenders = {&bench_batch, &bench_copy}},
-	{.name = "batch-100",
-	 .title = "100 events to an existing stream",
-	 .batch = 100,
-	 .per_transaction = 1,
-	 .calls = 20,
-	 .target = 1.3,
-	 .contenders = {&bench_batch, &bench_copy}},
-	{.name = "listen",
-	 .title = "one event on an idle server, from the append until a listener has heard of it",
-	 .batch = 1,
-	 .seconds = 30,
-	 .target = 1.5,
-	 .target_p99 = 3,
-	 .contenders = {&bench_append, &bench_append_notify, &bench_bare_notify},
-	 .run = bench_run_latency},
-	{.name = "notify-16",
-	 .title = "one event to an existing stream, 16 clients, a listener",
-	 .batch = 1,
-	 .clients = 16,
-	 .seconds = 1,
-	 .target = 1.5,
-	 .contenders = {&bench_append, &bench_append_notify, &bench_bare_notify, &bench_bare},
-	 .run = bench_run_throughput},
-	{.name = "keep-up",
-	 .title = "the publisher behind 16 clients that append one event a call",
-	 .batch = 1,
-	 .clients = 16,
-	 .seconds = 10,
-	 .target = 0.01,
-	 .contenders = {&bench_append},
-	 .run = bench_run_keep_up},
-	{.name = "keep-up-1000",
-	 .title = "the publisher behind 2 clients that append 1,000 events a call",
-	 .batch = 1000,
-	 .clients = 2,
-	 .seconds = 10,
-	 .target = 0.01,
-	 .contenders = {&bench_batch},
-	 .run = bench_run_keep_up},
-};
 
 static const Row *
 find_row(const char *name)
 {
-	for (size_t i = 0; i < lengthof(bench_rows); i++)
+	for (int i = 0; i < bench_nrows; i++)
 	{
 		if (strcmp(bench_rows[i].name, name) == 0)
 			return &bench_rows[i];
@@ -116,52 +31,61 @@ find_row(const char *name)
 	return NULL;
 }
 
+static Level
+find_level(const char *name)
+{
+	if (strcmp(name, "quick") == 0)
+		return QUICK;
+	if (strcmp(name, "long") == 0)
+		return LONG;
+	if (strcmp(name, "full") != 0)
+		bench_die("there is no such run", name);
+	return FULL;
+}
+
 static bool
-is_wanted(const Row *row, char **names, int n)
+is_wanted(const Row *row, Level level, char **names, int n)
 {
 	for (int i = 0; i < n; i++)
 	{
 		if (find_row(names[i]) == row)
 			return true;
 	}
-	return n == 0;
-}
-
-static void
-print_head(PGconn *conn)
-{
-	PGresult *result = bench_query(conn, "SELECT current_setting('server_version')");
-
-	printf("PostgreSQL %s; %d events in %d streams; %d bytes of data an event; one client\n",
-		   PQgetvalue(result, 0, 0), STREAMS * FILL_EVENTS, STREAMS, DATA_BYTES);
-	PQclear(result);
-	printf("median (quartiles) of the rounds; ratios are to the second line, round by round\n");
+	return n == 0 && (row->levels & level) != 0;
 }
 
 int
 main(int argc, char **argv)
 {
-	PGconn *admin;
+	PGconn     *admin;
+	const char *info;
+	Level       level;
 
-	if (argc < 2)
-		bench_die("usage", "bench <connection string> [row ...]");
-	for (int i = 2; i < argc; i++)
+	if (argc < 4)
+		bench_die("usage", "bench quick|full|long <connection string> <directory> [row ...]");
+	level = find_level(argv[1]);
+	info = argv[2];
+	for (int i = 4; i < argc; i++)
 		find_row(argv[i]);
-	admin = bench_connect(argv[1]);
+	admin = bench_connect(info, NULL);
 	bench_share_cpu(0);
-	print_head(admin);
-	bench_make_tables(admin);
-	for (size_t i = 0; i < lengthof(bench_rows); i++)
+	bench_report_begin(admin, level);
+	if (level != LONG)
+		bench_make_tables(admin);
+	if (level == FULL)
+		bench_fill_peers(info, admin);
+	for (int i = 0; i < bench_nrows; i++)
 	{
 		const Row *row = &bench_rows[i];
 
-		if (!is_wanted(row, argv + 2, argc - 2))
+		if (!is_wanted(row, level, argv + 4, argc - 4))
 			continue;
 		if (row->run != NULL)
-			row->run(row, argv[1], admin);
+			row->run(row, info, admin);
 		else
-			bench_run_row(row, argv[1], admin);
+			bench_run_row(row, info, admin);
 	}
+	bench_report_end(argc > 4 || argv[3][0] == '\0' ? NULL : argv[3], level);
 	PQfinish(admin);
 	return 0;
 }

@@ -11,26 +11,44 @@
 
 #include <libpq-fe.h>
 
-#define MAX_CONTENDERS 4
-#define MAX_PARAMS     8
+#define MAX_CONTENDERS 8
+#define MAX_TARGETS    6
+#define MAX_PARAMS     10
 #define MAX_ROUNDS     201
 #define MIN_ROUNDS     5    /* even where the row's time is used up */
 #define WARM_UP_ROUNDS 2    /* discarded */
-#define ROW_SECONDS    15.0 /* then no further round begins */
+#define ROW_SECONDS    10.0 /* then no further round begins */
 
-#define MAX_CLIENTS   16
+#define MAX_CLIENTS   32
 #define MAX_LAGS      1000
 #define LAG_SECONDS   0.05 /* between two looks at the lag */
 #define QUIET_SECONDS 30.0 /* a publisher that is not done then never will be */
 
-#define STREAMS        1000
-#define FILL_EVENTS    100 /* of each stream, before the first row */
 #define DATA_BYTES     256
+#define MAX_DATA_BYTES 2048
 #define EVENT_TYPE     "MoneyDeposited"
-#define CATEGORY       "account"
 #define FRESH_CATEGORY "order"
 
+/* The streams that are there before the first row; see tables.c. */
+#define STREAMS       1000
+#define FILL_EVENTS   100 /* of each stream of this category */
+#define CATEGORY      "account"
+#define TEN_STREAMS   1000
+#define TENK_STREAMS  4
+#define LONG_EVENTS   200000
+#define RARE_CATEGORY "rare" /* one event in a hundred */
+#define LOG_EVENTS                                                                                 \
+	((STREAMS * FILL_EVENTS + TEN_STREAMS * 10 + TENK_STREAMS * 10000 + 100 + LONG_EVENTS) * 101 / \
+	 100)
+
 #define lengthof(array) (sizeof(array) / sizeof((array)[0]))
+
+typedef enum Level
+{
+	QUICK = 1,
+	FULL = 2,
+	LONG = 4
+} Level;
 
 /* An event as it is sent. */
 typedef struct Event
@@ -39,7 +57,7 @@ typedef struct Event
 	int64_t version;
 	int64_t position;
 	char    id[37];
-	char    data[DATA_BYTES + 1];
+	char    data[MAX_DATA_BYTES + 1];
 } Event;
 
 /* A statement with its parameters, about one event or a batch of one stream. */
@@ -47,6 +65,7 @@ typedef struct Call
 {
 	int    nevents;
 	Event *events;
+	bool   any; /* whatever version the stream is at */
 	int    nparams;
 	char  *params[MAX_PARAMS];
 } Call;
@@ -59,17 +78,44 @@ typedef struct Text
 	size_t size;
 } Text;
 
+/*
+ * What holds events.  Nobody else writes them, so that the versions of the streams
+ * of CATEGORY are known.
+ */
+typedef struct Table
+{
+	const char *database; /* NULL: that of the store */
+	const char *schemas;  /* a pattern: where the contender's relations are */
+	const char *name;
+	const char *setting;     /* NULL, or what a connection needs */
+	bool        positions;   /* COPY gives them: the sequence is brought up */
+	bool        append_only; /* none of the streams can be read from it */
+	int         missing;     /* 0: not looked yet, 1: is there, 2: its database is not */
+	int64_t     versions[STREAMS];
+} Table;
+
+typedef struct Side Side;
+
 /* How one side of a row does the job. */
 typedef struct Contender
 {
-	const char *name;
-	const char *table;
-	const char *statement; /* $1 ... where it is prepared */
-	bool        prepared;
-	const char *channel; /* that its listener has; NULL: nobody is told */
+	const char        *name;
+	Table             *table;
+	const char        *statement; /* $1 ... where it is prepared */
+	const char *const *more;      /* further statements of a call, up to NULL */
+	bool               prepared;
+	const char        *channel; /* that its listener has; NULL: nobody is told */
 	void (*fill)(Call *call);
-	void (*send)(PGconn *conn, const char *statement, const Call *call);
+	void (*send)(Side *side, const Call *call);
+	bool (*appended)(const PGresult *result); /* NULL: whatever is no error */
 } Contender;
+
+/* The first contender's figure is to be at most, or at least, so many times another's. */
+typedef struct Target
+{
+	const Contender *against;
+	double           ratio;
+} Target;
 
 typedef struct Row Row;
 
@@ -77,30 +123,39 @@ struct Row
 {
 	const char      *name;
 	const char      *title;
+	int              levels;          /* which runs it is part of */
+	const char      *category;        /* of the streams, NULL: CATEGORY */
+	int              streams;         /* how many of it, 0: STREAMS */
 	bool             fresh;           /* a new stream for each call */
+	bool             reads;           /* a call is about a stream, and sends no event */
+	int              bytes;           /* of an event's data, 0: DATA_BYTES */
 	int              batch;           /* events of a call */
-	int              per_transaction; /* calls of a transaction; 1: no BEGIN */
+	int              per_transaction; /* calls of a transaction; 0 or 1: no BEGIN */
 	int              calls;           /* calls of a round */
+	int              rounds;          /* at most; 0: as many as the time allows */
 	int              clients;         /* that append at the same time */
+	bool             ladder;          /* with fewer of them first */
+	bool             hot;             /* all of them to one stream */
+	bool             synchronous;     /* commits wait for the disk */
 	double           seconds;         /* of a round, or of the row */
-	double           target;          /* the ratio of the first to the second, or as the row says */
+	double           target;          /* as the row says, where it has no list of targets */
 	double           target_p99;      /* the same of the slowest hundredth */
 	const Contender *contenders[MAX_CONTENDERS];
+	Target           targets[MAX_TARGETS];
 	void (*run)(const Row *row, const char *info, PGconn *admin);
 };
 
 /* A contender at work in a row; all of them draw the same random numbers. */
-typedef struct Side
+struct Side
 {
 	const Contender *contender;
 	PGconn          *conn;
 	uint64_t         random;
 	uint64_t         nfresh;
-	int64_t          position;
-	int64_t          versions[STREAMS];
+	int64_t          position;        /* of the last event that was sent with one, or read */
 	double           cpu[MAX_ROUNDS]; /* us per event */
 	double           wall[MAX_ROUNDS];
-} Side;
+};
 
 /* What a publisher has still to do, as es_stat_publisher shows it. */
 typedef struct Lag
@@ -111,7 +166,7 @@ typedef struct Lag
 	double untold; /* positions that listeners have not been told of */
 } Lag;
 
-/* One appender; it has streams of its own. */
+/* One appender; it has a stream of its own, or all have one. */
 typedef struct Client
 {
 	PGconn          *conn;
@@ -120,6 +175,7 @@ typedef struct Client
 	int64_t          version;
 	Call             call;
 	bool             busy;
+	bool             refused; /* the last call: it has to be sent again */
 } Client;
 
 /* Appenders that go on for a while, each with its next call when the last has ended. */
@@ -128,50 +184,104 @@ typedef struct Load
 	int     nclients;
 	Client  clients[MAX_CLIENTS];
 	int     batch;
-	PGconn *listener;
-	PGconn *sampler; /* or NULL */
+	bool    hot;
+	int64_t hot_version;
+	PGconn *listener; /* or NULL */
+	PGconn *sampler;  /* or NULL */
 	int     nlags;
 	Lag     lags[MAX_LAGS];
 	int64_t events;     /* that were appended */
-	int64_t first_half; /* of these */
+	int64_t refused;    /* calls that have to be repeated */
+	int64_t first_half; /* of the events */
 	int64_t told;       /* notifications that the listener has received */
 	double  seconds;
 } Load;
 
-/* bench.c */
+/* A median and its quartiles. */
+typedef struct Spread
+{
+	double middle;
+	double low;
+	double high;
+} Spread;
+
+/* rows.c */
 extern const Row bench_rows[];
+extern const int bench_nrows;
 
 /* contenders.c */
 extern const Contender bench_append;
 extern const Contender bench_bare;
-extern const Contender bench_bare_random;
 extern const Contender bench_append_notify;
 extern const Contender bench_bare_notify;
 extern const Contender bench_batch;
 extern const Contender bench_copy;
+extern void            bench_add_param(Call *call, char *param);
+extern void            bench_add_string(Call *call, const char *string);
+extern void            bench_add_int(Call *call, int64_t number);
+extern void            bench_add_element(Text *array, const char *value);
+extern const char     *bench_category_of(const Event *event, char category[40]);
+extern void            bench_send_prepared(Side *side, const Call *call);
+
+/* peers.c */
+extern const Contender bench_message_db;
+extern const Contender bench_emmett;
+extern const Contender bench_seed;
+extern const Contender bench_seed_steps;
+extern const Contender bench_pgq;
+extern void            bench_fill_peers(const char *info, PGconn *admin);
+
+/* reads.c */
+extern const Contender bench_load_stream;
+extern const Contender bench_select_stream;
+extern const Contender bench_load_unprepared;
+extern const Contender bench_select_unprepared;
+extern const Contender bench_load_limit;
+extern const Contender bench_select_limit;
+extern const Contender bench_message_db_stream;
+extern const Contender bench_rehydrate_long;
+extern const Contender bench_rehydrate_short;
+extern const Contender bench_read_log;
+extern const Contender bench_select_log;
+extern const Contender bench_read_rare;
+extern const Contender bench_select_rare;
+extern const Contender bench_consume_log;
+extern const Contender bench_consume_outbox;
+extern const Contender bench_consume_pgq;
 
 /* calls.c */
 extern void  bench_make_events(Side *side, const Row *row, Call *call);
 extern Call *bench_make_calls(Side *side, const Row *row);
 extern void  bench_make_call(const Contender *contender, const char *stream, int64_t version,
-							 int batch, Call *call);
+							 int batch, bool any, Call *call);
 extern void  bench_free_call(Call *call);
 extern void  bench_free_calls(Call *calls, const Row *row);
 
 /* tables.c */
-extern void bench_make_tables(PGconn *conn);
-extern void bench_read_position(Side *side, PGconn *conn);
-extern void bench_read_versions(Side *side, PGconn *conn);
+extern Table   bench_store_table;
+extern Table   bench_bare_table;
+extern bool    bench_has(const Contender *contender, PGconn *admin);
+extern void    bench_make_tables(PGconn *conn);
+extern void    bench_append_stream(PGconn *conn, const char *stream, int64_t version, int events,
+								   int batch);
+extern void    bench_read_position(Side *side);
+extern PGconn *bench_connect_table(const Table *table, const char *info);
+extern void    bench_prepare(Side *side);
 
 /* rounds.c */
 extern void bench_share_cpu(int pid);
+extern int  bench_begin_sides(Side *sides, const Row *row, const char *info, PGconn *admin);
+extern void bench_send_calls(Side *side, const Row *row, const Call *calls);
+extern void bench_time_calls(Side *side, const Row *row, Call *calls, int round);
 extern void bench_run_row(const Row *row, const char *info, PGconn *admin);
 
 /* load.c */
 extern void bench_load_begin(Load *load, const Row *row, const Contender *contender,
 							 const char *info, const char *synchronous_commit);
-extern void bench_load_run(Load *load, double seconds);
+extern void bench_load_run(Load *load, int nclients, double seconds);
 extern void bench_load_end(Load *load);
+extern void bench_send_call(Client *client);
+extern bool bench_take_result(Client *client);
 
 /* publishing.c */
 extern void       bench_make_durable(PGconn *admin);
@@ -183,15 +293,38 @@ extern PGconn    *bench_connect_appender(const char *info, const Contender *cont
 extern Lag        bench_read_lag(const PGresult *result);
 extern const char bench_lag_query[];
 
-/* latency.c, throughput.c, keepup.c */
+/* latency.c, throughput.c, keepup.c, size.c, memory.c, growth.c */
 extern void bench_run_latency(const Row *row, const char *info, PGconn *admin);
 extern void bench_run_throughput(const Row *row, const char *info, PGconn *admin);
 extern void bench_run_keep_up(const Row *row, const char *info, PGconn *admin);
+extern void bench_run_size(const Row *row, const char *info, PGconn *admin);
+extern void bench_run_memory(const Row *row, const char *info, PGconn *admin);
+extern void bench_run_growth(const Row *row, const char *info, PGconn *admin);
 
 /* figures.c */
 extern double bench_quantile(double *figures, int n, double q);
-extern double bench_print_figures(double *figures, int n);
-extern void   bench_print_row(const Row *row, Side *sides, int nsides, int rounds);
+extern Spread bench_spread(const double *figures, int n);
+extern Spread bench_spread_of_ratios(const double *figures, const double *references, int n);
+
+/* report.c */
+extern void bench_report_begin(PGconn *admin, Level level);
+extern void bench_report_row(const Row *row, const char *more);
+extern void bench_report_columns(const char *first, ...) __attribute__((sentinel));
+extern void bench_report_cell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+extern void bench_report_spread(int decimals, Spread spread);
+extern void bench_report_line(void);
+extern void bench_report_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+extern void bench_report_at_most(const Row *row, double figure, double target, const char *format,
+								 ...) __attribute__((format(printf, 4, 5)));
+extern void bench_report_at_least(const Row *row, double figure, double target, const char *format,
+								  ...) __attribute__((format(printf, 4, 5)));
+extern void bench_report_missing(const Row *row, const Contender *contender);
+extern void bench_report_end(const char *directory, Level level);
+
+/* plot.c */
+extern void bench_plot_bar(const char *group, const char *label, Spread spread);
+extern void bench_plot_point(const char *panel, const char *line, double x, double y);
+extern void bench_plot_write(const char *directory, Level level);
 
 /* util.c */
 extern void      bench_die(const char *what, const char *detail);
@@ -201,8 +334,11 @@ extern void      bench_text_add_string(Text *text, const char *string);
 extern void      bench_text_add_int(Text *text, int64_t number);
 extern char     *bench_copy_string(const char *string);
 extern double    bench_now_us(void);
+extern void      bench_pause_ms(int ms);
+extern PGresult *bench_check(PGconn *conn, const char *sql, PGresult *result);
 extern PGresult *bench_query(PGconn *conn, const char *sql);
 extern void      bench_execute(PGconn *conn, const char *sql);
-extern PGconn   *bench_connect(const char *info);
+extern double    bench_query_number(PGconn *conn, const char *sql);
+extern PGconn   *bench_connect(const char *info, const char *database);
 
 #endif

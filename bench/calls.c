@@ -22,7 +22,7 @@ mix(uint64_t n)
 
 /*
  * A UUIDv7 in its text form that sorts behind all before it, as ours do within a
- * backend: ids in random order would make the reference look slow.
+ * backend: ids in random order would make the others look slow.
  */
 static void
 make_id(char *id)
@@ -38,45 +38,62 @@ make_id(char *id)
 			 (unsigned) (ms & 0xFFFF), (unsigned) (count >> 48) & 0xFFF, count & 0xFFFFFFFFFFFFu);
 }
 
-/* A JSON object of exactly DATA_BYTES bytes. */
+/* A JSON object of exactly so many bytes; its filler does not compress well. */
 static void
-make_data(char *data, int64_t number)
+make_data(char *data, int64_t number, int bytes)
 {
-	int used = snprintf(data, DATA_BYTES,
-						"{\"account\": \"DE%018" PRId64 "\", \"amount\": %" PRId64 ".50, "
-						"\"currency\": \"EUR\", \"fee\": 0, \"final\": true, \"tags\": [\"cash\", "
-						"\"branch\"], \"note\": \"",
-						number, number % 100000);
+	static const char letters[] =
+		"abcdefghijklmnopqrstuvwxyz0123456789 ABCDEFGHIJKLMNOPQRSTUVWXYZ.,";
+	int      used = snprintf(data, bytes,
+							 "{\"account\": \"DE%018" PRId64 "\", \"amount\": %" PRId64 ".50, "
+								  "\"currency\": \"EUR\", \"fee\": 0, \"final\": true, \"tags\": [\"cash\", "
+								  "\"branch\"], \"note\": \"",
+							 number, number % 100000);
+	uint64_t random = 0;
 
-	memset(data + used, 'x', DATA_BYTES - 2 - used);
-	strcpy(data + DATA_BYTES - 2, "\"}");
+	for (int i = 0; used < bytes - 2; i++)
+	{
+		if (i % 10 == 0)
+			random = mix((uint64_t) number * 1000 + i);
+		data[used++] = letters[random & 63];
+		random >>= 6;
+	}
+	strcpy(data + used, "\"}");
+}
+
+static void
+choose_stream(Side *side, const Row *row, Event *event)
+{
+	int streams = row->streams > 0 ? row->streams : STREAMS;
+	int number = (int) (mix(side->random++) % streams);
+
+	if (row->fresh)
+		snprintf(event->stream, sizeof(event->stream), FRESH_CATEGORY "-%016" PRIx64,
+				 mix(side->nfresh++));
+	else
+		snprintf(event->stream, sizeof(event->stream), "%s-%04d",
+				 row->category == NULL ? CATEGORY : row->category, number);
+	event->version = row->fresh || row->reads ? 0 : side->contender->table->versions[number];
+	if (!row->fresh && !row->reads)
+		side->contender->table->versions[number] += row->batch;
 }
 
 void
 bench_make_events(Side *side, const Row *row, Call *call)
 {
-	uint64_t number = mix(side->random++) % STREAMS;
-	int64_t  version = row->fresh ? 0 : side->versions[number];
-	char     stream[40];
-
-	if (row->fresh)
-		snprintf(stream, sizeof(stream), FRESH_CATEGORY "-%016" PRIx64, mix(side->nfresh++));
-	else
-		snprintf(stream, sizeof(stream), CATEGORY "-%04d", (int) number);
-	call->nevents = row->batch;
-	call->events = bench_allocate(NULL, row->batch * sizeof(Event));
-	for (int i = 0; i < row->batch; i++)
+	call->nevents = row->reads ? 1 : row->batch;
+	call->events = bench_allocate(NULL, call->nevents * sizeof(Event));
+	choose_stream(side, row, call->events);
+	for (int i = 0; i < call->nevents && !row->reads; i++)
 	{
 		Event *event = &call->events[i];
 
-		strcpy(event->stream, stream);
-		event->version = ++version;
+		strcpy(event->stream, call->events->stream);
+		event->version = i == 0 ? event->version + 1 : event[-1].version + 1;
 		event->position = ++side->position;
 		make_id(event->id);
-		make_data(event->data, event->position);
+		make_data(event->data, event->position, row->bytes > 0 ? row->bytes : DATA_BYTES);
 	}
-	if (!row->fresh)
-		side->versions[number] = version;
 }
 
 Call *
@@ -96,9 +113,10 @@ bench_make_calls(Side *side, const Row *row)
 /* One call about a stream, whose events begin at a version. */
 void
 bench_make_call(const Contender *contender, const char *stream, int64_t version, int batch,
-				Call *call)
+				bool any, Call *call)
 {
 	call->nevents = batch;
+	call->any = any;
 	call->nparams = 0;
 	call->events = bench_allocate(NULL, batch * sizeof(Event));
 	for (int i = 0; i < batch; i++)
@@ -109,7 +127,7 @@ bench_make_call(const Contender *contender, const char *stream, int64_t version,
 		event->version = version + i;
 		event->position = 0;
 		make_id(event->id);
-		make_data(event->data, event->version);
+		make_data(event->data, event->version, DATA_BYTES);
 	}
 	contender->fill(call);
 }

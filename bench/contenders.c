@@ -1,9 +1,10 @@
 /*
  * contenders.c
- *		The contenders: their statements and what they send.
+ *		The store's append and what PostgreSQL does without it: statements, and what
+ *		is sent.
  */
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -11,108 +12,105 @@
 
 static void fill_append(Call *call);
 static void fill_bare(Call *call);
-static void fill_bare_id(Call *call);
 static void fill_batch(Call *call);
 static void fill_copy(Call *call);
-static void send_prepared(PGconn *conn, const char *statement, const Call *call);
-static void send_copy(PGconn *conn, const char *statement, const Call *call);
+static void send_copy(Side *side, const Call *call);
 
 const Contender bench_append = {
 	.name = "es_append",
-	.table = "es.events",
+	.table = &bench_store_table,
 	.statement = "SELECT es_append($1, $2, $3, $4)",
 	.prepared = true,
 	.channel = "es_events",
 	.fill = fill_append,
-	.send = send_prepared,
+	.send = bench_send_prepared,
 };
 
 /* The id comes from the client and is a UUIDv7, as ours are: the cheapest INSERT. */
 const Contender bench_bare = {
 	.name = "bare INSERT",
-	.table = "bench.bare",
+	.table = &bench_bare_table,
 	.statement = "INSERT INTO bench.bare (version, recorded_at, id, tenant, stream, category,"
 				 " type, data) VALUES ($2, clock_timestamp(), $6, '', $1, $5, $3, $4)",
 	.prepared = true,
-	.fill = fill_bare_id,
-	.send = send_prepared,
-};
-
-const Contender bench_bare_random = {
-	.name = "bare, gen_random_uuid()",
-	.table = "bench.bare_random",
-	.statement = "INSERT INTO bench.bare_random (version, recorded_at, id, tenant, stream,"
-				 " category, type, data)"
-				 " VALUES ($2, clock_timestamp(), gen_random_uuid(), '', $1, $5, $3, $4)",
-	.prepared = true,
 	.fill = fill_bare,
-	.send = send_prepared,
+	.send = bench_send_prepared,
 };
 
 /* What one does without a publisher: the appending transaction notifies. */
 const Contender bench_append_notify = {
 	.name = "es_append, NOTIFY in tx",
-	.table = "es.events",
+	.table = &bench_store_table,
 	.statement = "SELECT pg_notify('bench', es_append($1, $2, $3, $4)::text)",
 	.prepared = true,
 	.channel = "bench",
 	.fill = fill_append,
-	.send = send_prepared,
+	.send = bench_send_prepared,
 };
 
 /* The same where there is no publisher: nothing but this transaction is at work. */
 const Contender bench_bare_notify = {
 	.name = "INSERT, NOTIFY in tx",
-	.table = "bench.bare",
+	.table = &bench_bare_table,
 	.statement = "WITH event AS (INSERT INTO bench.bare (version, recorded_at, id, tenant, stream,"
 				 " category, type, data)"
 				 " VALUES ($2, clock_timestamp(), $6, '', $1, $5, $3, $4) RETURNING version)"
 				 " SELECT pg_notify('bench', version::text) FROM event",
 	.prepared = true,
 	.channel = "bench",
-	.fill = fill_bare_id,
-	.send = send_prepared,
+	.fill = fill_bare,
+	.send = bench_send_prepared,
 };
 
 const Contender bench_batch = {
 	.name = "es_append_batch",
-	.table = "es.events",
+	.table = &bench_store_table,
 	.statement = "SELECT * FROM es_append_batch($1, $2, $3, $4)",
 	.prepared = true,
 	.channel = "es_events",
 	.fill = fill_batch,
-	.send = send_prepared,
+	.send = bench_send_prepared,
 };
 
 const Contender bench_copy = {
 	.name = "bare COPY",
-	.table = "bench.bare",
+	.table = &bench_bare_table,
 	.statement = "COPY bench.bare (position, version, recorded_at, id, tenant, stream, category,"
 				 " type, data) FROM STDIN",
 	.fill = fill_copy,
 	.send = send_copy,
 };
 
-static void
-add_param(Call *call, char *param)
+/* A parameter in memory of its own, which the call owns from now on. */
+void
+bench_add_param(Call *call, char *param)
 {
 	call->params[call->nparams++] = param;
 }
 
-static void
-add_int_param(Call *call, int64_t number)
+void
+bench_add_string(Call *call, const char *string)
+{
+	bench_add_param(call, bench_copy_string(string));
+}
+
+void
+bench_add_int(Call *call, int64_t number)
 {
 	Text text = {0};
 
 	bench_text_add_int(&text, number);
-	add_param(call, text.bytes);
+	bench_add_param(call, text.bytes);
 }
 
-static const char *
-category_of(const Event *event)
+const char *
+bench_category_of(const Event *event, char category[40])
 {
-	return strncmp(event->stream, CATEGORY "-", strlen(CATEGORY "-")) == 0 ? CATEGORY
-																		   : FRESH_CATEGORY;
+	size_t length = strcspn(event->stream, "-");
+
+	memcpy(category, event->stream, length);
+	category[length] = '\0';
+	return category;
 }
 
 static void
@@ -120,34 +118,29 @@ fill_append(Call *call)
 {
 	const Event *event = call->events;
 
-	add_param(call, bench_copy_string(event->stream));
-	add_int_param(call, event->version - 1);
-	add_param(call, bench_copy_string(EVENT_TYPE));
-	add_param(call, bench_copy_string(event->data));
+	bench_add_string(call, event->stream);
+	bench_add_int(call, call->any ? -1 : event->version - 1);
+	bench_add_string(call, EVENT_TYPE);
+	bench_add_string(call, event->data);
 }
 
 static void
 fill_bare(Call *call)
 {
 	const Event *event = call->events;
+	char         category[40];
 
-	add_param(call, bench_copy_string(event->stream));
-	add_int_param(call, event->version);
-	add_param(call, bench_copy_string(EVENT_TYPE));
-	add_param(call, bench_copy_string(event->data));
-	add_param(call, bench_copy_string(category_of(event)));
+	bench_add_string(call, event->stream);
+	bench_add_int(call, event->version);
+	bench_add_string(call, EVENT_TYPE);
+	bench_add_string(call, event->data);
+	bench_add_string(call, bench_category_of(event, category));
+	bench_add_string(call, event->id);
 }
 
-static void
-fill_bare_id(Call *call)
-{
-	fill_bare(call);
-	add_param(call, bench_copy_string(call->events->id));
-}
-
-/* An element of an array in text form. */
-static void
-add_element(Text *array, const char *value)
+/* An element of an array in text form; "}" is the caller's. */
+void
+bench_add_element(Text *array, const char *value)
 {
 	bench_text_add_string(array, array->used == 0 ? "{\"" : ",\"");
 	for (; *value; value++)
@@ -167,15 +160,15 @@ fill_batch(Call *call)
 
 	for (int i = 0; i < call->nevents; i++)
 	{
-		add_element(&types, EVENT_TYPE);
-		add_element(&data, call->events[i].data);
+		bench_add_element(&types, EVENT_TYPE);
+		bench_add_element(&data, call->events[i].data);
 	}
 	bench_text_add(&types, "}", 1);
 	bench_text_add(&data, "}", 1);
-	add_param(call, bench_copy_string(call->events->stream));
-	add_int_param(call, call->events->version - 1);
-	add_param(call, types.bytes);
-	add_param(call, data.bytes);
+	bench_add_string(call, call->events->stream);
+	bench_add_int(call, call->any ? -1 : call->events->version - 1);
+	bench_add_param(call, types.bytes);
+	bench_add_param(call, data.bytes);
 }
 
 /* The lines of a COPY; the data have nothing to be escaped. */
@@ -184,6 +177,7 @@ fill_copy(Call *call)
 {
 	Text text = {0};
 	char now[40];
+	char category[40];
 
 	for (int i = 0; i < call->nevents; i++)
 	{
@@ -201,38 +195,37 @@ fill_copy(Call *call)
 		bench_text_add(&text, "\t\t", 2);
 		bench_text_add_string(&text, event->stream);
 		bench_text_add(&text, "\t", 1);
-		bench_text_add_string(&text, category_of(event));
+		bench_text_add_string(&text, bench_category_of(event, category));
 		bench_text_add_string(&text, "\t" EVENT_TYPE "\t");
 		bench_text_add_string(&text, event->data);
 		bench_text_add(&text, "\n", 1);
 	}
-	add_param(call, text.bytes);
+	bench_add_param(call, text.bytes);
 }
 
-static void
-send_prepared(PGconn *conn, const char *statement, const Call *call)
+void
+bench_send_prepared(Side *side, const Call *call)
 {
-	PGresult *result = PQexecPrepared(conn, "call", call->nparams,
-									  (const char *const *) call->params, NULL, NULL, 0);
+	const Contender *contender = side->contender;
+	PGresult        *result = PQexecPrepared(side->conn, "call", call->nparams,
+											 (const char *const *) call->params, NULL, NULL, 0);
 
-	if (PQresultStatus(result) != PGRES_TUPLES_OK && PQresultStatus(result) != PGRES_COMMAND_OK)
-		bench_die(statement, PQerrorMessage(conn));
+	bench_check(side->conn, contender->statement, result);
+	if (contender->appended != NULL && !contender->appended(result))
+		bench_die(contender->statement, "nothing was appended");
 	PQclear(result);
 }
 
 static void
-send_copy(PGconn *conn, const char *statement, const Call *call)
+send_copy(Side *side, const Call *call)
 {
-	PGresult *result;
+	const char *statement = side->contender->statement;
+	PGresult   *result;
 
-	bench_execute(conn, statement);
-	if (PQputCopyData(conn, call->params[0], (int) strlen(call->params[0])) != 1 ||
-		PQputCopyEnd(conn, NULL) != 1)
-		bench_die(statement, PQerrorMessage(conn));
-	while ((result = PQgetResult(conn)) != NULL)
-	{
-		if (PQresultStatus(result) != PGRES_COMMAND_OK)
-			bench_die(statement, PQerrorMessage(conn));
-		PQclear(result);
-	}
+	bench_execute(side->conn, statement);
+	if (PQputCopyData(side->conn, call->params[0], (int) strlen(call->params[0])) != 1 ||
+		PQputCopyEnd(side->conn, NULL) != 1)
+		bench_die(statement, PQerrorMessage(side->conn));
+	while ((result = PQgetResult(side->conn)) != NULL)
+		PQclear(bench_check(side->conn, statement, result));
 }

@@ -8,8 +8,6 @@
  * clients: 0 where it keeps up, 1 where it publishes nothing.  Afterwards everything
  * must be published, and told, at once.
  */
-#include <stdio.h>
-
 #include "bench.h"
 
 #define DRAIN_MS 1000.0 /* at most */
@@ -37,50 +35,44 @@ split(const Load *load, double seconds, Half halves[2])
 }
 
 static void
-print_lags(double *figures, int n)
+report_lags(double *figures, int n)
 {
-	char text[64];
-
-	snprintf(text, sizeof(text), "%.0f, %.0f", bench_quantile(figures, n, 0.5),
-			 bench_quantile(figures, n, 1));
-	printf("  %-22s", text);
+	bench_report_cell("%.0f, %.0f", bench_quantile(figures, n, 0.5), bench_quantile(figures, n, 1));
 }
 
 static void
-print_half(const char *name, Half *half, double events_per_s)
+report_half(const char *name, Half *half, double events_per_s)
 {
-	printf("  %-12s  %-10.0f", name, events_per_s);
-	print_lags(half->events, half->n);
-	print_lags(half->ms, half->n);
-	print_lags(half->untold, half->n);
-	printf("\n");
+	bench_report_cell("%s", name);
+	bench_report_cell("%.0f", events_per_s);
+	report_lags(half->events, half->n);
+	report_lags(half->ms, half->n);
+	report_lags(half->untold, half->n);
+	bench_report_line();
 }
 
 static void
-print_row(const Row *row, const Load *load, double drain_ms)
+report_row(const Row *row, const Load *load, double drain_ms)
 {
 	static Half halves[2];
 	double      growth;
-	bool        met;
 
 	halves[0].n = halves[1].n = 0;
 	split(load, row->seconds, halves);
 	if (halves[0].n == 0 || halves[1].n == 0)
 		bench_die(row->name, "the lag could not be looked at");
-	printf("\n%s: %s; synchronous_commit = off, fsync = on\n", row->name, row->title);
-	printf("  %-12s  %-10s  %-22s  %-22s  %s\n", "median, max", "events/s", "lag in events",
-		   "lag in ms", "positions not told");
-	print_half("first half", &halves[0], load->first_half / (row->seconds / 2));
-	print_half("second half", &halves[1],
-			   (load->events - load->first_half) / (load->seconds - row->seconds / 2));
+	bench_report_row(row, "; synchronous_commit = off, fsync = on");
+	bench_report_columns("median, max", "events/s", "lag in events", "lag in ms",
+						 "positions not told", NULL);
+	report_half("first half", &halves[0], load->first_half / (row->seconds / 2));
+	report_half("second half", &halves[1],
+				(load->events - load->first_half) / (load->seconds - row->seconds / 2));
 	growth = (bench_quantile(halves[1].events, halves[1].n, 0.5) -
 			  bench_quantile(halves[0].events, halves[0].n, 0.5)) /
 			 (load->events / 2.0);
-	met = growth <= row->target && drain_ms <= DRAIN_MS;
-	printf("  %d looks: growth of the lag %.4f per event (target <= %.2f); drained in %.0f ms"
-		   " (target <= %.0f): %s\n",
-		   load->nlags, growth, row->target, drain_ms, DRAIN_MS, met ? "met" : "NOT met");
-	fflush(stdout);
+	bench_report_note("%d looks.", load->nlags);
+	bench_report_at_most(row, growth, row->target, "growth of the lag, events an event");
+	bench_report_at_most(row, drain_ms, DRAIN_MS, "ms until all is published and told");
 }
 
 void
@@ -93,10 +85,10 @@ bench_run_keep_up(const Row *row, const char *info, PGconn *admin)
 	bench_load_begin(&load, row, row->contenders[0], info, "off");
 	load.listener = bench_listen(info);
 	load.sampler = admin;
-	bench_load_run(&load, row->seconds);
+	bench_load_run(&load, row->clients, row->seconds);
 	drain = bench_now_us();
 	bench_await_quiet(admin);
-	print_row(row, &load, (bench_now_us() - drain) / 1e3);
+	report_row(row, &load, (bench_now_us() - drain) / 1e3);
 	bench_load_end(&load);
 	PQfinish(load.listener);
 }

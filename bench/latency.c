@@ -12,15 +12,12 @@
  */
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
 #include "bench.h"
 
 #define MAX_SAMPLES 20000
 #define WARM_UP     20
-#define PAUSE_NS    2000000
+#define PAUSE_MS    2
 #define TIMEOUT_MS  10000
 
 typedef struct Caller
@@ -28,24 +25,6 @@ typedef struct Caller
 	Client client;
 	double us[MAX_SAMPLES];
 } Caller;
-
-static void
-take_results(Client *client)
-{
-	PGresult *result;
-
-	if (!PQconsumeInput(client->conn))
-		bench_die(client->contender->statement, PQerrorMessage(client->conn));
-	if (PQisBusy(client->conn))
-		return;
-	while ((result = PQgetResult(client->conn)) != NULL)
-	{
-		if (PQresultStatus(result) != PGRES_TUPLES_OK)
-			bench_die(client->contender->statement, PQresultErrorMessage(result));
-		PQclear(result);
-	}
-	client->busy = false;
-}
 
 /* Waits until the call has returned and a channel has spoken; returns when it did. */
 static double
@@ -63,7 +42,7 @@ await_notification(Client *client, PGconn *listener, const char *channel)
 		if (fds[0].revents != 0 && bench_take_notifications(listener, channel) > 0)
 			heard_at = bench_now_us();
 		if (fds[1].revents != 0)
-			take_results(client);
+			(void) bench_take_result(client);
 	}
 	return heard_at;
 }
@@ -72,12 +51,10 @@ await_notification(Client *client, PGconn *listener, const char *channel)
 static void
 await_idle(PGconn *listener, PGconn *admin)
 {
-	struct timespec pause = {0, PAUSE_NS};
-
 	bench_await_quiet(admin);
 	bench_execute(admin, "SELECT pg_logical_emit_message(true, 'bench', '')");
 	(void) bench_take_notifications(listener, NULL);
-	nanosleep(&pause, NULL);
+	bench_pause_ms(PAUSE_MS);
 }
 
 static double
@@ -87,52 +64,42 @@ run_call(Client *client, PGconn *listener, PGconn *admin)
 	double           start;
 	double           end;
 
-	bench_make_call(contender, client->stream, ++client->version, 1, &client->call);
+	bench_make_call(contender, client->stream, ++client->version, 1, false, &client->call);
 	start = bench_now_us();
-	if (!PQsendQueryPrepared(client->conn, "call", client->call.nparams,
-							 (const char *const *) client->call.params, NULL, NULL, 0))
-		bench_die(contender->statement, PQerrorMessage(client->conn));
-	client->busy = true;
+	bench_send_call(client);
 	end = await_notification(client, listener, contender->channel);
 	bench_free_call(&client->call);
 	await_idle(listener, admin);
 	return end - start;
 }
 
-static double
-print_ratio(double figure, double reference)
-{
-	printf("  %-16.2f", figure / reference);
-	return figure / reference;
-}
-
 static void
-print_row(const Row *row, Caller *callers, int ncallers, int samples)
+report_row(const Row *row, Caller *callers, int n, int samples)
 {
 	double median[MAX_CONTENDERS] = {0};
 	double p99[MAX_CONTENDERS] = {0};
 
-	for (int i = 0; i < ncallers; i++)
+	for (int i = 0; i < n; i++)
 	{
 		median[i] = bench_quantile(callers[i].us, samples, 0.5);
 		p99[i] = bench_quantile(callers[i].us, samples, 0.99);
 	}
-	printf("\n%s: %s; fsync = on\n", row->name, row->title);
-	printf("  %-24s  %-14s  %-14s  %-16s  %s\n", "contender", "median us", "p99 us",
-		   "ratio of medians", "of p99");
-	for (int i = 0; i < ncallers; i++)
+	bench_report_row(row, "; fsync = on");
+	bench_report_columns("contender", "median us", "p99 us", "first / it, medians",
+						 "first / it, p99", NULL);
+	for (int i = 0; i < n; i++)
 	{
-		printf("  %-24s  %-14.0f  %-14.0f", callers[i].client.contender->name, median[i], p99[i]);
-		print_ratio(median[i], median[1]);
-		print_ratio(p99[i], p99[1]);
-		printf("\n");
+		bench_report_cell("%s", callers[i].client.contender->name);
+		bench_report_cell("%.0f", median[i]);
+		bench_report_cell("%.0f", p99[i]);
+		bench_report_cell("%.2f", median[0] / median[i]);
+		bench_report_cell("%.2f", p99[0] / p99[i]);
+		bench_report_line();
 	}
-	printf("  %d calls of each in turns: median %.2f (target <= %.1f): %s;"
-		   " p99 %.2f (target <= %.1f): %s\n",
-		   samples, median[0] / median[1], row->target,
-		   median[0] / median[1] <= row->target ? "met" : "NOT met", p99[0] / p99[1],
-		   row->target_p99, p99[0] / p99[1] <= row->target_p99 ? "met" : "NOT met");
-	fflush(stdout);
+	bench_report_note("%d calls of each, in turns.", samples);
+	bench_report_at_most(row, median[0] / median[1], row->target,
+						 "median until the listener hears / with NOTIFY in the transaction");
+	bench_report_at_most(row, p99[0] / p99[1], row->target_p99, "the same, p99");
 }
 
 void
@@ -153,8 +120,7 @@ bench_run_latency(const Row *row, const char *info, PGconn *admin)
 
 		client->contender = row->contenders[ncallers];
 		client->conn = bench_connect_appender(info, client->contender, "on");
-		snprintf(client->stream, sizeof(client->stream), FRESH_CATEGORY "-%s-%d", row->name,
-				 ncallers);
+		snprintf(client->stream, sizeof(client->stream), FRESH_CATEGORY "-%06d", ncallers);
 	}
 	end = bench_now_us() + row->seconds * 1e6;
 	for (int i = -WARM_UP; i < MAX_SAMPLES && bench_now_us() < end; i++)
@@ -167,7 +133,7 @@ bench_run_latency(const Row *row, const char *info, PGconn *admin)
 		}
 		samples = i + 1;
 	}
-	print_row(row, callers, ncallers, samples);
+	report_row(row, callers, ncallers, samples);
 	for (int i = 0; i < ncallers; i++)
 		PQfinish(callers[i].client.conn);
 	PQfinish(listener);

@@ -4,7 +4,9 @@
  *
  * One thread serves them all, so that the client costs little of what the server
  * is measured with.  A batch is made once and sent again and again, with any
- * version expected.
+ * version expected.  Where all append to one stream, they expect any version too;
+ * a contender that refuses a call all the same, because another came first, is asked
+ * again.
  */
 #include <poll.h>
 #include <stdio.h>
@@ -12,7 +14,7 @@
 
 #include "bench.h"
 
-/* Connects the clients; each has a stream of its own, which exists. */
+/* Connects the clients; their streams do not exist yet. */
 void
 bench_load_begin(Load *load, const Row *row, const Contender *contender, const char *info,
 				 const char *synchronous_commit)
@@ -22,6 +24,7 @@ bench_load_begin(Load *load, const Row *row, const Contender *contender, const c
 	memset(load, 0, sizeof(Load));
 	load->nclients = row->clients;
 	load->batch = row->batch;
+	load->hot = row->hot;
 	nloads++;
 	for (int i = 0; i < row->clients; i++)
 	{
@@ -29,9 +32,10 @@ bench_load_begin(Load *load, const Row *row, const Contender *contender, const c
 
 		client->contender = contender;
 		client->conn = bench_connect_appender(info, contender, synchronous_commit);
-		snprintf(client->stream, sizeof(client->stream), FRESH_CATEGORY "-load%d-%02d", nloads, i);
+		snprintf(client->stream, sizeof(client->stream), FRESH_CATEGORY "-%06d",
+				 nloads * 100 + (row->hot ? 0 : i));
 		if (row->batch > 1)
-			bench_make_call(contender, client->stream, 0, row->batch, &client->call);
+			bench_make_call(contender, client->stream, 1, row->batch, true, &client->call);
 	}
 }
 
@@ -46,22 +50,44 @@ bench_load_end(Load *load)
 	}
 }
 
-static void
-send_next(Load *load, Client *client)
+/* Sends a client's call, and does not wait. */
+void
+bench_send_call(Client *client)
 {
-	if (load->batch == 1)
-		bench_make_call(client->contender, client->stream, ++client->version, 1, &client->call);
 	if (!PQsendQueryPrepared(client->conn, "call", client->call.nparams,
 							 (const char *const *) client->call.params, NULL, NULL, 0))
 		bench_die(client->contender->statement, PQerrorMessage(client->conn));
 	client->busy = true;
+}
+
+static void
+send_next(Load *load, Client *client)
+{
+	if (load->batch == 1)
+		bench_make_call(client->contender, client->stream,
+						load->hot ? ++load->hot_version : client->version + 1, 1, load->hot,
+						&client->call);
+	bench_send_call(client);
 	if (load->batch == 1)
 		bench_free_call(&client->call);
 }
 
-/* Takes what has arrived; answers whether the call has ended. */
+/* Has the call appended?  Another's event of the same version is no fault of the run. */
 static bool
-take_result(Client *client)
+is_refused(const Client *client, const PGresult *result)
+{
+	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+	if (state != NULL && strcmp(state, "23505") == 0)
+		return true;
+	if (PQresultStatus(result) != PGRES_TUPLES_OK && PQresultStatus(result) != PGRES_COMMAND_OK)
+		bench_die(client->contender->statement, PQresultErrorMessage(result));
+	return client->contender->appended != NULL && !client->contender->appended(result);
+}
+
+/* Takes what has arrived; answers whether the call has ended. */
+bool
+bench_take_result(Client *client)
 {
 	PGresult *result;
 
@@ -69,14 +95,32 @@ take_result(Client *client)
 		bench_die(client->contender->statement, PQerrorMessage(client->conn));
 	if (PQisBusy(client->conn))
 		return false;
+	client->refused = false;
 	while ((result = PQgetResult(client->conn)) != NULL)
 	{
-		if (PQresultStatus(result) != PGRES_TUPLES_OK && PQresultStatus(result) != PGRES_COMMAND_OK)
-			bench_die(client->contender->statement, PQresultErrorMessage(result));
+		client->refused |= is_refused(client, result);
 		PQclear(result);
 	}
 	client->busy = false;
 	return true;
+}
+
+/* Counts a call that has ended. */
+static void
+count_call(Load *load, Client *client, double at, double seconds)
+{
+	if (client->refused && !load->hot)
+		bench_die(client->contender->statement, "nothing was appended");
+	if (client->refused)
+		load->refused++;
+	else
+	{
+		client->version++;
+		load->events += load->batch;
+	}
+	load->seconds = at;
+	if (at < seconds / 2)
+		load->first_half = load->events;
 }
 
 static void
@@ -110,52 +154,62 @@ take_lag(Load *load, double at)
 
 /* Waits until something has arrived: at a client, at the listener, the lag. */
 static void
-wait_for_input(const Load *load, struct pollfd *fds)
+wait_for_input(const Load *load, int nclients, struct pollfd *fds)
 {
-	for (int i = 0; i < load->nclients; i++)
+	PGconn *others[] = {load->listener, load->sampler};
+
+	for (int i = 0; i < nclients; i++)
 		fds[i] = (struct pollfd){.fd = PQsocket(load->clients[i].conn), .events = POLLIN};
-	fds[load->nclients] = (struct pollfd){.fd = PQsocket(load->listener), .events = POLLIN};
-	fds[load->nclients + 1] =
-		(struct pollfd){.fd = load->sampler == NULL ? -1 : PQsocket(load->sampler),
-						.events = POLLIN};
-	(void) poll(fds, load->nclients + 2, 10);
+	for (int i = 0; i < 2; i++)
+		fds[nclients + i] =
+			(struct pollfd){.fd = others[i] == NULL ? -1 : PQsocket(others[i]), .events = POLLIN};
+	(void) poll(fds, nclients + 2, 10);
 }
 
-/* Runs the load, and answers when every call has ended. */
+/* Takes the calls that have ended, and sends the next ones while there is time. */
+static int
+serve_clients(Load *load, int nclients, const struct pollfd *fds, double at, double seconds)
+{
+	int ended = 0;
+
+	for (int i = 0; i < nclients; i++)
+	{
+		Client *client = &load->clients[i];
+
+		if (fds[i].revents == 0 || !client->busy || !bench_take_result(client))
+			continue;
+		count_call(load, client, at, seconds);
+		if (at < seconds)
+			send_next(load, client);
+		else
+			ended++;
+	}
+	return ended;
+}
+
+/* Runs the load with its first clients, and answers when every call has ended. */
 void
-bench_load_run(Load *load, double seconds)
+bench_load_run(Load *load, int nclients, double seconds)
 {
 	struct pollfd fds[MAX_CLIENTS + 2];
 	double        start = bench_now_us();
 	double        next_lag = 0;
 	bool          asked = false;
-	int           nbusy = load->nclients;
+	int           nbusy = nclients;
 
-	load->events = load->first_half = load->told = load->nlags = 0;
-	for (int i = 0; i < load->nclients; i++)
+	load->events = load->refused = load->first_half = load->told = load->nlags = 0;
+	for (int i = 0; i < nclients; i++)
 		send_next(load, &load->clients[i]);
 	while (nbusy > 0 || asked)
 	{
 		double at;
 
-		wait_for_input(load, fds);
+		wait_for_input(load, nclients, fds);
 		at = (bench_now_us() - start) / 1e6;
-		for (int i = 0; i < load->nclients; i++)
-		{
-			if (fds[i].revents == 0 || !load->clients[i].busy || !take_result(&load->clients[i]))
-				continue;
-			load->events += load->batch;
-			load->seconds = at;
-			if (at < seconds / 2)
-				load->first_half = load->events;
-			if (at < seconds)
-				send_next(load, &load->clients[i]);
-			else
-				nbusy--;
-		}
-		if (fds[load->nclients].revents != 0)
+		nbusy -= serve_clients(load, nclients, fds, at, seconds);
+		if (fds[nclients].revents != 0)
 			load->told += bench_take_notifications(load->listener, NULL);
-		if (asked && fds[load->nclients + 1].revents != 0)
+		if (asked && fds[nclients + 1].revents != 0)
 			asked = !take_lag(load, at);
 		if (load->sampler != NULL && !asked && at >= next_lag && at < seconds)
 		{

@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bench.h"
@@ -17,14 +16,6 @@
 const char bench_lag_query[] =
 	"SELECT lag_events, extract(epoch FROM lag) * 1000, greatest(head - notified, 0), state"
 	" FROM es_stat_publisher";
-
-static void
-pause_ms(int ms)
-{
-	struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
-
-	nanosleep(&pause, NULL);
-}
 
 static void
 await_true(PGconn *conn, const char *query, const char *what)
@@ -41,7 +32,7 @@ await_true(PGconn *conn, const char *query, const char *what)
 			return;
 		if (bench_now_us() > end)
 			bench_die("waited in vain", what);
-		pause_ms(1);
+		bench_pause_ms(1);
 	}
 }
 
@@ -79,7 +70,7 @@ bench_make_durable(PGconn *admin)
 PGconn *
 bench_listen(const char *info)
 {
-	PGconn *conn = bench_connect(info);
+	PGconn *conn = bench_connect(info, NULL);
 
 	bench_execute(conn, "LISTEN es_events");
 	bench_execute(conn, "LISTEN bench");
@@ -117,19 +108,14 @@ bench_await_quiet(PGconn *admin)
 PGconn *
 bench_connect_appender(const char *info, const Contender *contender, const char *synchronous_commit)
 {
-	PGconn   *conn = bench_connect(info);
-	Side      side = {.contender = contender};
-	PGresult *result;
-	char      sql[64];
+	Side side = {.contender = contender, .conn = bench_connect_table(contender->table, info)};
+	char sql[64];
 
-	bench_read_position(&side, conn);
+	bench_read_position(&side);
 	snprintf(sql, sizeof(sql), "SET synchronous_commit = %s", synchronous_commit);
-	bench_execute(conn, sql);
-	result = PQprepare(conn, "call", contender->statement, 0, NULL);
-	if (PQresultStatus(result) != PGRES_COMMAND_OK)
-		bench_die(contender->statement, PQerrorMessage(conn));
-	PQclear(result);
-	return conn;
+	bench_execute(side.conn, sql);
+	bench_prepare(&side);
+	return side.conn;
 }
 
 /* A row of bench_lag_query. */

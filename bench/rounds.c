@@ -6,20 +6,10 @@
 
 #include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bench.h"
-
-static void
-pause_ms(void)
-{
-	struct timespec pause = {0, 1000000};
-
-	nanosleep(&pause, NULL);
-}
 
 /* CPU time of a process in us, or -1 where the kernel does not count it. */
 static double
@@ -49,18 +39,17 @@ read_cpu_us(int pid)
 	return n == 2 ? (user + system) * 1e6 / sysconf(_SC_CLK_TCK) : -1;
 }
 
-/* The same once the backend is idle: while it runs, the count lags by a clock tick. */
+/* The same once the process is idle: while it runs, the count lags by a clock tick. */
 static double
-backend_cpu_us(PGconn *conn)
+backend_cpu_us(int pid)
 {
-	int    pid = PQbackendPID(conn);
 	double before = read_cpu_us(pid);
 
 	for (int i = 0; i < 100; i++)
 	{
 		double now;
 
-		pause_ms();
+		bench_pause_ms(1);
 		now = read_cpu_us(pid);
 		if (now == before)
 			break;
@@ -71,32 +60,31 @@ backend_cpu_us(PGconn *conn)
 	return before;
 }
 
-static void
-send_calls(Side *side, const Row *row, const Call *calls)
+void
+bench_send_calls(Side *side, const Row *row, const Call *calls)
 {
 	for (int i = 0; i < row->calls; i++)
 	{
 		if (row->per_transaction > 1 && i % row->per_transaction == 0)
 			bench_execute(side->conn, "BEGIN");
-		side->contender->send(side->conn, side->contender->statement, &calls[i]);
+		side->contender->send(side, &calls[i]);
 		if (row->per_transaction > 1 &&
 			((i + 1) % row->per_transaction == 0 || i + 1 == row->calls))
 			bench_execute(side->conn, "COMMIT");
 	}
 }
 
-/* One contender's part of a round. */
-static void
-run_side(Side *side, const Row *row, int round)
+/* Sends and frees the calls of a contender's part of a round; those below 0 do not count. */
+void
+bench_time_calls(Side *side, const Row *row, Call *calls, int round)
 {
-	Call  *calls = bench_make_calls(side, row);
-	double cpu = backend_cpu_us(side->conn);
+	double cpu = backend_cpu_us(PQbackendPID(side->conn));
 	double wall = bench_now_us();
 	double events = (double) row->calls * row->batch;
 
-	send_calls(side, row, calls);
+	bench_send_calls(side, row, calls);
 	wall = bench_now_us() - wall;
-	cpu = backend_cpu_us(side->conn) - cpu;
+	cpu = backend_cpu_us(PQbackendPID(side->conn)) - cpu;
 	bench_free_calls(calls, row);
 	if (round >= 0)
 	{
@@ -123,24 +111,74 @@ bench_share_cpu(int pid)
 		bench_die("could not bind a process to a CPU", "run as the server's user or as root");
 }
 
-static void
-begin_side(Side *side, const Contender *contender, const Row *row, const char *info, PGconn *admin)
+/* Connects the contenders that are there; says which are not. */
+int
+bench_begin_sides(Side *sides, const Row *row, const char *info, PGconn *admin)
 {
-	memset(side, 0, sizeof(Side));
-	side->contender = contender;
-	side->random = (uint64_t) (row - bench_rows) << 32;
-	side->nfresh = (uint64_t) (row - bench_rows) << 32;
-	bench_read_position(side, admin);
-	bench_read_versions(side, admin);
-	side->conn = bench_connect(info);
-	bench_share_cpu(PQbackendPID(side->conn));
-	if (contender->prepared)
-	{
-		PGresult *result = PQprepare(side->conn, "call", contender->statement, 0, NULL);
+	int n = 0;
 
-		if (PQresultStatus(result) != PGRES_COMMAND_OK)
-			bench_die(contender->statement, PQerrorMessage(side->conn));
-		PQclear(result);
+	for (int i = 0; i < MAX_CONTENDERS && row->contenders[i] != NULL; i++)
+	{
+		Side *side = &sides[n];
+
+		if (!bench_has(row->contenders[i], admin))
+			continue;
+		memset(side, 0, sizeof(Side));
+		side->contender = row->contenders[i];
+		side->random = (uint64_t) (row - bench_rows) << 32;
+		side->nfresh = side->random + ((uint64_t) i << 28);
+		side->conn = bench_connect_table(side->contender->table, info);
+		bench_read_position(side);
+		bench_share_cpu(PQbackendPID(side->conn));
+		bench_prepare(side);
+		n++;
+	}
+	return n;
+}
+
+static const Side *
+find_side(const Side *sides, int n, const Contender *contender)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (sides[i].contender == contender)
+			return &sides[i];
+	}
+	return NULL;
+}
+
+static void
+report_row(const Row *row, const Side *sides, int n, int rounds)
+{
+	bench_report_row(row, "");
+	bench_report_columns("contender", "CPU us/event", "wall us/event", "CPU, first = 1", NULL);
+	for (int i = 0; i < n; i++)
+	{
+		Spread ratio = bench_spread_of_ratios(sides[i].cpu, sides[0].cpu, rounds);
+
+		bench_report_cell("%s", sides[i].contender->name);
+		bench_report_spread(2, bench_spread(sides[i].cpu, rounds));
+		bench_report_spread(2, bench_spread(sides[i].wall, rounds));
+		bench_report_spread(2, ratio);
+		bench_report_line();
+		bench_plot_bar(row->name, sides[i].contender->name, ratio);
+	}
+	bench_report_note("%d rounds of %d events.", rounds, row->calls * row->batch);
+	for (int i = 0; i < MAX_TARGETS && row->targets[i].against != NULL; i++)
+	{
+		const Target *target = &row->targets[i];
+		const Side   *against = find_side(sides, n, target->against);
+		Spread        ratio;
+
+		if (against == NULL)
+		{
+			bench_report_missing(row, target->against);
+			continue;
+		}
+		ratio = bench_spread_of_ratios(sides[0].cpu, against->cpu, rounds);
+		bench_report_at_most(row, ratio.middle, target->ratio,
+							 "CPU of %s / that of %s (%.2f to %.2f)", sides[0].contender->name,
+							 against->contender->name, ratio.low, ratio.high);
 	}
 }
 
@@ -148,24 +186,24 @@ void
 bench_run_row(const Row *row, const char *info, PGconn *admin)
 {
 	static Side sides[MAX_CONTENDERS];
-	int         nsides = 0;
+	int         n = bench_begin_sides(sides, row, info, admin);
 	int         rounds = 0;
+	int         most = row->rounds > 0 ? row->rounds : MAX_ROUNDS;
 	double      end = bench_now_us() + ROW_SECONDS * 1e6;
 
-	while (nsides < MAX_CONTENDERS && row->contenders[nsides] != NULL)
-	{
-		begin_side(&sides[nsides], row->contenders[nsides], row, info, admin);
-		nsides++;
-	}
-	for (int round = -WARM_UP_ROUNDS; round < MAX_ROUNDS; round++)
+	for (int round = -WARM_UP_ROUNDS; round < most; round++)
 	{
 		if (round >= MIN_ROUNDS && bench_now_us() > end)
 			break;
-		for (int i = 0; i < nsides; i++)
-			run_side(&sides[(i + round + WARM_UP_ROUNDS) % nsides], row, round);
+		for (int i = 0; i < n; i++)
+		{
+			Side *side = &sides[(i + round + WARM_UP_ROUNDS) % n];
+
+			bench_time_calls(side, row, bench_make_calls(side, row), round);
+		}
 		rounds = round + 1;
 	}
-	bench_print_row(row, sides, nsides, rounds);
-	for (int i = 0; i < nsides; i++)
+	report_row(row, sides, n, rounds);
+	for (int i = 0; i < n; i++)
 		PQfinish(sides[i].conn);
 }

@@ -71,16 +71,30 @@ bench_now_us(void)
 	return now.tv_sec * 1e6 + now.tv_nsec / 1e3;
 }
 
-/* The rows a statement answers with; the connection's errors end the run. */
+void
+bench_pause_ms(int ms)
+{
+	struct timespec pause = {ms / 1000, ms % 1000 * 1000000};
+
+	nanosleep(&pause, NULL);
+}
+
+/* A result that is no error; errors end the run. */
+PGresult *
+bench_check(PGconn *conn, const char *sql, PGresult *result)
+{
+	ExecStatusType status = PQresultStatus(result);
+
+	if (status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK && status != PGRES_COPY_IN &&
+		status != PGRES_COPY_OUT)
+		bench_die(sql, PQerrorMessage(conn));
+	return result;
+}
+
 PGresult *
 bench_query(PGconn *conn, const char *sql)
 {
-	PGresult *result = PQexec(conn, sql);
-
-	if (PQresultStatus(result) != PGRES_TUPLES_OK && PQresultStatus(result) != PGRES_COMMAND_OK &&
-		PQresultStatus(result) != PGRES_COPY_IN)
-		bench_die(sql, PQerrorMessage(conn));
-	return result;
+	return bench_check(conn, sql, PQexec(conn, sql));
 }
 
 void
@@ -89,11 +103,27 @@ bench_execute(PGconn *conn, const char *sql)
 	PQclear(bench_query(conn, sql));
 }
 
-PGconn *
-bench_connect(const char *info)
+/* The one figure that a query answers with. */
+double
+bench_query_number(PGconn *conn, const char *sql)
 {
-	PGconn *conn = PQconnectdb(info);
+	PGresult *result = bench_query(conn, sql);
+	double    number = atof(PQgetvalue(result, 0, 0));
 
+	PQclear(result);
+	return number;
+}
+
+/* A connection to a database, or to the one that the string names. */
+PGconn *
+bench_connect(const char *info, const char *database)
+{
+	char    text[1024];
+	PGconn *conn;
+
+	snprintf(text, sizeof(text), "%s %s%s", info,
+			 database == NULL ? "" : "dbname=", database == NULL ? "" : database);
+	conn = PQconnectdb(text);
 	if (PQstatus(conn) != CONNECTION_OK)
 		bench_die("could not connect", PQerrorMessage(conn));
 	bench_execute(conn, "SET client_min_messages = warning");

@@ -198,7 +198,7 @@ remove_sockets() {
 copy_tree() {
 	mkdir -p "$1"
 	tar -C "$TOP" -cf - --exclude=./.git --exclude=./.check --exclude=./.demo \
-		--exclude=./.bench --exclude=./.build --exclude='*.o' --exclude='*.so' \
+		--exclude=./.bench --exclude='*.o' --exclude='*.so' \
 		--exclude='*.bc' --exclude='./pg_eventstore--*.sql' . | tar -C "$1" -xf - --no-same-owner
 }
 
