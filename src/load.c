@@ -20,6 +20,7 @@
 #include "load.h"
 #include "log.h"
 #include "policy.h"
+#include "reader.h"
 #include "rows.h"
 #include "store.h"
 #include "tenant.h"
@@ -102,6 +103,62 @@ bound_by_time(Range *range, EsScan *scan, text *tenant, text *stream)
 	scan->policies = policies;
 }
 
+typedef struct Load
+{
+	Relation      events;
+	EsScan       *scan;
+	ScanDirection direction;
+	int64         left;
+} Load;
+
+static void *
+open_load(FunctionCallInfo fcinfo, Snapshot snapshot)
+{
+	text          *stream = es_arg_stream(fcinfo, 0);
+	Range          range = {es_arg_int8(fcinfo, 1, 1), es_arg_int8(fcinfo, 2, PG_INT64_MAX),
+							es_arg_time(fcinfo, 3, DT_NOBEGIN), es_arg_time(fcinfo, 4, DT_NOEND)};
+	int64          left = es_arg_max_count(fcinfo, 5);
+	bool           backwards = es_arg_bool(fcinfo, 6);
+	text          *tenant = es_tenant_arg(fcinfo, 7);
+	Load          *load = palloc(sizeof(Load));
+	const EsStore *store;
+
+	load->left = left;
+	load->direction = backwards ? BackwardScanDirection : ForwardScanDirection;
+	load->events = es_load_open(&store);
+	load->scan = es_load_scan(es_log_stream_scan(load->events, store, snapshot));
+	bound_by_time(&range, load->scan, tenant, stream);
+	es_log_seek_range(load->scan, tenant, stream, range.from, range.to);
+	return load;
+}
+
+static bool
+next_of_load(void *reader, EsRow *row)
+{
+	Load           *load = reader;
+	TupleTableSlot *slot;
+
+	if (load->left <= 0 || (slot = es_scan_next(load->scan, load->direction)) == NULL)
+		return false;
+	load->left--;
+	es_reader_fill(row, slot);
+	return true;
+}
+
+static void
+close_load(void *reader)
+{
+	Load *load = reader;
+
+	es_scan_end(load->scan);
+	table_close(load->events, NoLock);
+	pfree(load);
+}
+
+const EsReaderKind es_load_reader = {"es_load",          es_load,       8,
+									 ES_EVENT_ROW_NATTS, es_rows_event, open_load,
+									 next_of_load,       close_load};
+
 /*
  * es_load(stream, from_version, to_version, since, until, max_count, backwards,
  * tenant) returns the events of a stream.
@@ -109,28 +166,7 @@ bound_by_time(Range *range, EsScan *scan, text *tenant, text *stream)
 Datum
 es_load(PG_FUNCTION_ARGS)
 {
-	text         *stream = es_arg_stream(fcinfo, 0);
-	Range         range = {es_arg_int8(fcinfo, 1, 1), es_arg_int8(fcinfo, 2, PG_INT64_MAX),
-						   es_arg_time(fcinfo, 3, DT_NOBEGIN), es_arg_time(fcinfo, 4, DT_NOEND)};
-	int64         left = es_arg_max_count(fcinfo, 5);
-	ScanDirection direction = es_arg_bool(fcinfo, 6) ? BackwardScanDirection : ForwardScanDirection;
-	text         *tenant = es_tenant_arg(fcinfo, 7);
-	const EsStore  *store;
-	Relation        events = es_load_open(&store);
-	EsRows          rows = es_rows_begin(fcinfo);
-	EsScan         *scan = es_load_scan(es_log_stream_scan(events, store, GetActiveSnapshot()));
-	TupleTableSlot *slot;
-
-	bound_by_time(&range, scan, tenant, stream);
-	es_log_seek_range(scan, tenant, stream, range.from, range.to);
-	while (left-- > 0 && (slot = es_scan_next(scan, direction)) != NULL)
-	{
-		es_rows_put_event(&rows, slot);
-		CHECK_FOR_INTERRUPTS();
-	}
-	es_scan_end(scan);
-	table_close(events, NoLock);
-	return (Datum) 0;
+	return es_reader_run(fcinfo, &es_load_reader);
 }
 
 /* A bigint column of the stream's event of a version, or of its last event. */

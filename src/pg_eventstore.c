@@ -13,6 +13,7 @@
 #include "launcher.h"
 #include "lock.h"
 #include "publish.h"
+#include "read_plan.h"
 #include "settings.h"
 #include "shared.h"
 #include "utility.h"
@@ -29,5 +30,6 @@ _PG_init(void)
 	es_shared_init();
 	es_publish_init();
 	es_utility_init();
+	es_read_plan_init();
 	es_launcher_init();
 }

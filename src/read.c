@@ -25,6 +25,7 @@
 #include "filter.h"
 #include "load.h"
 #include "log.h"
+#include "reader.h"
 #include "rows.h"
 #include "store.h"
 #include "tenant.h"
@@ -61,12 +62,12 @@ advance(Branch *branch, ScanDirection direction)
 
 /* Opens a scan over positions between after and before, of one name or of all. */
 static void
-open_branch(Branch *branch, Relation events, Oid index, text *name, int64 after, int64 before)
+open_branch(Branch *branch, Relation events, Oid index, Snapshot snapshot, text *name, int64 after,
+			int64 before)
 {
 	AttrNumber column = name == NULL ? 1 : 2;
 
-	branch->scan =
-		es_load_scan(es_scan_begin(events, index, GetActiveSnapshot(), name == NULL ? 2 : 3));
+	branch->scan = es_load_scan(es_scan_begin(events, index, snapshot, name == NULL ? 2 : 3));
 	if (name != NULL)
 		es_scan_text_key(branch->scan, 1, BTEqualStrategyNumber, name);
 	es_scan_int8_key(branch->scan, column, BTGreaterStrategyNumber, after);
@@ -84,8 +85,8 @@ category_of_prefix(text *prefix)
 }
 
 static Merge
-open_merge(Relation events, const EsStore *store, const EsFilter *filter, int64 after, int64 before,
-		   ScanDirection direction)
+open_merge(Relation events, const EsStore *store, const EsFilter *filter, Snapshot snapshot,
+		   int64 after, int64 before, ScanDirection direction)
 {
 	Merge  merge = {1, NULL, direction};
 	Oid    index = store->events_position;
@@ -113,8 +114,8 @@ open_merge(Relation events, const EsStore *store, const EsFilter *filter, int64 
 	merge.branches = palloc(Max(merge.n, 1) * sizeof(Branch));
 	for (int i = 0; i < merge.n; i++)
 	{
-		open_branch(&merge.branches[i], events, index, names == NULL ? NULL : names[i], after,
-					before);
+		open_branch(&merge.branches[i], events, index, snapshot, names == NULL ? NULL : names[i],
+					after, before);
 		advance(&merge.branches[i], direction);
 	}
 	return merge;
@@ -160,6 +161,88 @@ read_filter(FunctionCallInfo fcinfo)
 	return filter;
 }
 
+typedef struct Read
+{
+	Relation      events;
+	EsFilter      filter;
+	Merge         merge;
+	Branch       *current; /* whose row was the last answer */
+	int64         left;
+	MemoryContext scratch; /* of the filter, for one row */
+} Read;
+
+static void *
+open_read(FunctionCallInfo fcinfo, Snapshot snapshot)
+{
+	int64          after = es_arg_int8(fcinfo, 0, 0);
+	int64          left = es_arg_max_count(fcinfo, 1);
+	EsFilter       filter = read_filter(fcinfo);
+	int64          before = es_arg_int8(fcinfo, 7, PG_INT64_MAX);
+	bool           backwards = es_arg_bool(fcinfo, 8);
+	Read          *read = palloc0(sizeof(Read));
+	const EsStore *store;
+	int64          horizon;
+
+	read->filter = filter;
+	read->left = left;
+	read->events = es_load_open(&store);
+	horizon = es_tick_horizon(snapshot);
+	es_epoch_check_cursor(store, after, false);
+	read->merge =
+		open_merge(read->events, store, &read->filter, snapshot, after, Min(before, horizon + 1),
+				   backwards ? BackwardScanDirection : ForwardScanDirection);
+	read->scratch =
+		AllocSetContextCreate(CurrentMemoryContext, "es_read filter", ALLOCSET_SMALL_SIZES);
+	return read;
+}
+
+static bool
+wants(Read *read, TupleTableSlot *event)
+{
+	MemoryContext caller = MemoryContextSwitchTo(read->scratch);
+	bool          result = es_filter_wants(&read->filter, event);
+
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(read->scratch);
+	return result;
+}
+
+static bool
+next_of_read(void *reader, EsRow *row)
+{
+	Read *read = reader;
+
+	if (read->left <= 0)
+		return false;
+	for (;;)
+	{
+		if (read->current != NULL)
+			advance(read->current, read->merge.direction);
+		if ((read->current = next_branch(&read->merge)) == NULL)
+			return false;
+		if (wants(read, read->current->slot))
+			break;
+		CHECK_FOR_INTERRUPTS();
+	}
+	read->left--;
+	es_reader_fill(row, read->current->slot);
+	return true;
+}
+
+static void
+close_read(void *reader)
+{
+	Read *read = reader;
+
+	close_merge(&read->merge);
+	table_close(read->events, NoLock);
+	MemoryContextDelete(read->scratch);
+	pfree(read);
+}
+
+const EsReaderKind es_read_reader = {"es_read",   es_read,   10,           ES_LOG_ROW_NATTS,
+									 es_rows_log, open_read, next_of_read, close_read};
+
 /*
  * es_read(after, max_count, categories, types, stream_prefix, since, until,
  * before, backwards, tenant) returns published events in position order.
@@ -167,34 +250,7 @@ read_filter(FunctionCallInfo fcinfo)
 Datum
 es_read(PG_FUNCTION_ARGS)
 {
-	int64         after = es_arg_int8(fcinfo, 0, 0);
-	int64         left = es_arg_max_count(fcinfo, 1);
-	EsFilter      filter = read_filter(fcinfo);
-	int64         before = es_arg_int8(fcinfo, 7, PG_INT64_MAX);
-	ScanDirection direction = es_arg_bool(fcinfo, 8) ? BackwardScanDirection : ForwardScanDirection;
-	const EsStore *store;
-	Relation       events = es_load_open(&store);
-	EsRows         rows = es_rows_begin(fcinfo);
-	int64          horizon = es_tick_horizon(GetActiveSnapshot());
-	Merge          merge;
-	Branch        *branch;
-
-	es_epoch_check_cursor(store, after, false);
-	merge = open_merge(events, store, &filter, after, Min(before, horizon + 1), direction);
-
-	while (left > 0 && (branch = next_branch(&merge)) != NULL)
-	{
-		if (es_filter_wants(&filter, branch->slot))
-		{
-			es_rows_put_log(&rows, branch->slot);
-			left--;
-		}
-		advance(branch, direction);
-		CHECK_FOR_INTERRUPTS();
-	}
-	close_merge(&merge);
-	table_close(events, NoLock);
-	return (Datum) 0;
+	return es_reader_run(fcinfo, &es_read_reader);
 }
 
 /* es_head() returns the position of the newest event that the caller sees. */

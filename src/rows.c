@@ -15,12 +15,12 @@
 #include "rows.h"
 #include "store.h"
 
-static const AttrNumber event_row[ES_EVENT_ROW_NATTS] = {
+const AttrNumber es_rows_event[ES_EVENT_ROW_NATTS] = {
 	ES_EVENTS_VERSION,     ES_EVENTS_TYPE, ES_EVENTS_DATA,     ES_EVENTS_METADATA,
 	ES_EVENTS_RECORDED_AT, ES_EVENTS_ID,   ES_EVENTS_POSITION, ES_EVENTS_PAYLOAD,
 };
 
-static const AttrNumber log_row[ES_LOG_ROW_NATTS] = {
+const AttrNumber es_rows_log[ES_LOG_ROW_NATTS] = {
 	ES_EVENTS_POSITION, ES_EVENTS_STREAM,   ES_EVENTS_VERSION,     ES_EVENTS_TYPE,
 	ES_EVENTS_DATA,     ES_EVENTS_METADATA, ES_EVENTS_RECORDED_AT, ES_EVENTS_ID,
 	ES_EVENTS_PAYLOAD,  ES_EVENTS_TENANT,
@@ -45,48 +45,25 @@ es_rows_put(EsRows *rows, const Datum *values, const bool *nulls)
 	tuplestore_putvalues(rows->store, rows->desc, (Datum *) values, (bool *) nulls);
 }
 
-static void
-put_mapped(EsRows *rows, TupleTableSlot *slot, const AttrNumber *columns, int n, const Datum *kind)
-{
-	Datum values[ES_LOG_ROW_NATTS + 1];
-	bool  nulls[ES_LOG_ROW_NATTS + 1] = {false};
-	int   at = 0;
-
-	if (kind != NULL)
-		values[at++] = *kind;
-	slot_getallattrs(slot);
-	for (int i = 0; i < n; i++, at++)
-	{
-		values[at] = slot->tts_values[columns[i] - 1];
-		nulls[at] = slot->tts_isnull[columns[i] - 1];
-	}
-	es_rows_put(rows, values, nulls);
-}
-
 /* Puts some columns of a row of any table. */
 void
 es_rows_put_columns(EsRows *rows, TupleTableSlot *slot, const AttrNumber *columns, int n)
 {
-	put_mapped(rows, slot, columns, n, NULL);
-}
+	Datum values[ES_LOG_ROW_NATTS];
+	bool  nulls[ES_LOG_ROW_NATTS];
 
-/* Puts a row of es.events as an event row. */
-void
-es_rows_put_event(EsRows *rows, TupleTableSlot *slot)
-{
-	put_mapped(rows, slot, event_row, ES_EVENT_ROW_NATTS, NULL);
-}
-
-/* The same with a kind before it. */
-void
-es_rows_put_kind(EsRows *rows, Datum kind, TupleTableSlot *slot)
-{
-	put_mapped(rows, slot, event_row, ES_EVENT_ROW_NATTS, &kind);
+	slot_getallattrs(slot);
+	for (int i = 0; i < n; i++)
+	{
+		values[i] = slot->tts_values[columns[i] - 1];
+		nulls[i] = slot->tts_isnull[columns[i] - 1];
+	}
+	es_rows_put(rows, values, nulls);
 }
 
 /* Puts a row of es.events as a log row. */
 void
 es_rows_put_log(EsRows *rows, TupleTableSlot *slot)
 {
-	put_mapped(rows, slot, log_row, ES_LOG_ROW_NATTS, NULL);
+	es_rows_put_columns(rows, slot, es_rows_log, ES_LOG_ROW_NATTS);
 }

@@ -20,12 +20,13 @@ typedef struct EsRows
 	TupleDesc        desc;
 } EsRows;
 
+extern const AttrNumber es_rows_event[ES_EVENT_ROW_NATTS];
+extern const AttrNumber es_rows_log[ES_LOG_ROW_NATTS];
+
 extern EsRows es_rows_begin(FunctionCallInfo fcinfo);
 extern void   es_rows_put(EsRows *rows, const Datum *values, const bool *nulls);
 extern void   es_rows_put_columns(EsRows *rows, TupleTableSlot *slot, const AttrNumber *columns,
 								  int n);
-extern void   es_rows_put_event(EsRows *rows, TupleTableSlot *slot);
-extern void   es_rows_put_kind(EsRows *rows, Datum kind, TupleTableSlot *slot);
 extern void   es_rows_put_log(EsRows *rows, TupleTableSlot *slot);
 
 #endif

@@ -26,6 +26,7 @@
 #include "load.h"
 #include "lock.h"
 #include "log.h"
+#include "reader.h"
 #include "rows.h"
 #include "store.h"
 #include "tenant.h"
@@ -281,57 +282,126 @@ snapshot_metadata(int32 schema_version)
 											 psprintf("{\"schema_version\": %d}", schema_version)));
 }
 
+/* es_rehydrate: the snapshot's row, then those of the events behind it. */
+typedef struct Rehydrate
+{
+	Relation        events;
+	Relation        snapshots;
+	EsScan         *tail;
+	EsScan         *scan; /* of the snapshots */
+	TupleTableSlot *snapshot;
+	Datum           kind;
+} Rehydrate;
+
 /* Puts the snapshot's row as an event row of kind "snapshot". */
 static void
-put_snapshot(EsRows *rows, TupleTableSlot *slot)
+fill_snapshot(EsRow *row, TupleTableSlot *slot)
 {
-	Datum values[ES_EVENT_ROW_NATTS + 1] = {0};
-	bool  nulls[ES_EVENT_ROW_NATTS + 1];
-	bool *isnull = &nulls[1];
+	Datum *values = row->values;
+	bool  *nulls = row->nulls;
 
 	/* kind, version, type, data, metadata, recorded_at, id, position, payload */
-	memset(nulls, true, sizeof(nulls));
+	memset(nulls, true, row->natts * sizeof(bool));
 	values[0] = CStringGetTextDatum("snapshot");
-	values[1] = slot_getattr(slot, ES_SNAPSHOTS_VERSION, &isnull[0]);
-	values[3] = slot_getattr(slot, ES_SNAPSHOTS_STATE, &isnull[2]);
+	values[1] = slot_getattr(slot, ES_SNAPSHOTS_VERSION, &nulls[1]);
+	values[3] = slot_getattr(slot, ES_SNAPSHOTS_STATE, &nulls[3]);
 	values[4] = snapshot_metadata(es_scan_int4(slot, ES_SNAPSHOTS_SCHEMA_VERSION));
-	values[5] = slot_getattr(slot, ES_SNAPSHOTS_CREATED_AT, &isnull[4]);
-	values[8] = slot_getattr(slot, ES_SNAPSHOTS_PAYLOAD, &isnull[7]);
+	values[5] = slot_getattr(slot, ES_SNAPSHOTS_CREATED_AT, &nulls[5]);
+	values[8] = slot_getattr(slot, ES_SNAPSHOTS_PAYLOAD, &nulls[8]);
 	nulls[0] = nulls[4] = false;
-	es_rows_put(rows, values, nulls);
 }
 
 /*
- * Puts the newest snapshot that fits, and positions the scan on the events
- * behind it; on all events where there is none, or where the log does not reach
- * its version.
+ * Positions the scan of events behind the newest snapshot, if the log reaches its
+ * version; on all events where there is none that fits.
  */
 static void
-begin_rehydrate(EsRows *rows, EsScan *events, text *tenant, text *stream, bool any,
-				int32 schema_version)
+seek_behind_snapshot(Rehydrate *rehydrate, text *tenant, text *stream)
 {
-	const EsStore  *store;
-	Relation        snapshots = open_for_read(&store);
-	EsScan         *scan = es_scan_begin(snapshots, store->snapshots_key, GetActiveSnapshot(), 4);
-	TupleTableSlot *slot = find_newest(scan, tenant, stream, any, schema_version);
-	bool            fits = false;
+	TupleTableSlot *slot = rehydrate->snapshot;
 
 	if (slot != NULL)
 	{
 		int64           version = es_scan_int8(slot, ES_SNAPSHOTS_VERSION);
 		TupleTableSlot *event;
 
-		es_log_seek_range(events, tenant, stream, version, PG_INT64_MAX);
-		event = es_scan_next(events, ForwardScanDirection);
-		fits = event != NULL && es_scan_int8(event, ES_EVENTS_VERSION) == version;
+		es_log_seek_range(rehydrate->tail, tenant, stream, version, PG_INT64_MAX);
+		event = es_scan_next(rehydrate->tail, ForwardScanDirection);
+		if (event != NULL && es_scan_int8(event, ES_EVENTS_VERSION) == version)
+			return;
+		rehydrate->snapshot = NULL;
 	}
-	if (fits)
-		put_snapshot(rows, slot);
-	else
-		es_log_seek_range(events, tenant, stream, 1, PG_INT64_MAX);
-	es_scan_end(scan);
-	table_close(snapshots, NoLock);
+	es_log_seek_range(rehydrate->tail, tenant, stream, 1, PG_INT64_MAX);
 }
+
+static void *
+open_rehydrate(FunctionCallInfo fcinfo, Snapshot snapshot)
+{
+	text          *stream = es_arg_stream(fcinfo, 0);
+	bool           any = PG_ARGISNULL(1);
+	text          *tenant = es_tenant_arg(fcinfo, 2);
+	Rehydrate     *rehydrate = palloc(sizeof(Rehydrate));
+	const EsStore *store;
+
+	rehydrate->events = es_load_open(&store);
+	rehydrate->tail = es_load_scan(es_log_stream_scan(rehydrate->events, store, snapshot));
+	rehydrate->snapshots = open_for_read(&store);
+	rehydrate->scan = es_scan_begin(rehydrate->snapshots, store->snapshots_key, snapshot, 4);
+	rehydrate->snapshot =
+		find_newest(rehydrate->scan, tenant, stream, any, any ? 0 : PG_GETARG_INT32(1));
+	seek_behind_snapshot(rehydrate, tenant, stream);
+	rehydrate->kind = CStringGetTextDatum("event");
+	return rehydrate;
+}
+
+static bool
+next_of_rehydrate(void *reader, EsRow *row)
+{
+	Rehydrate      *rehydrate = reader;
+	TupleTableSlot *slot = rehydrate->snapshot;
+
+	if (slot != NULL)
+	{
+		fill_snapshot(row, slot);
+		rehydrate->snapshot = NULL;
+		return true;
+	}
+	if ((slot = es_scan_next(rehydrate->tail, ForwardScanDirection)) == NULL)
+		return false;
+	row->values[0] = rehydrate->kind;
+	row->nulls[0] = false;
+	es_reader_fill(row, slot);
+	return true;
+}
+
+static void
+close_rehydrate(void *reader)
+{
+	Rehydrate *rehydrate = reader;
+
+	es_scan_end(rehydrate->scan);
+	table_close(rehydrate->snapshots, NoLock);
+	es_scan_end(rehydrate->tail);
+	table_close(rehydrate->events, NoLock);
+	pfree(rehydrate);
+}
+
+/* The event row with a kind before it. */
+static const AttrNumber rehydrate_row[] = {
+	0,
+	ES_EVENTS_VERSION,
+	ES_EVENTS_TYPE,
+	ES_EVENTS_DATA,
+	ES_EVENTS_METADATA,
+	ES_EVENTS_RECORDED_AT,
+	ES_EVENTS_ID,
+	ES_EVENTS_POSITION,
+	ES_EVENTS_PAYLOAD,
+};
+
+const EsReaderKind es_rehydrate_reader = {
+	"es_rehydrate",    es_rehydrate,   3, 9, rehydrate_row, open_rehydrate,
+	next_of_rehydrate, close_rehydrate};
 
 /*
  * es_rehydrate(stream, schema_version, tenant) returns the newest snapshot, if
@@ -340,25 +410,7 @@ begin_rehydrate(EsRows *rows, EsScan *events, text *tenant, text *stream, bool a
 Datum
 es_rehydrate(PG_FUNCTION_ARGS)
 {
-	text           *stream = es_arg_stream(fcinfo, 0);
-	text           *tenant = es_tenant_arg(fcinfo, 2);
-	const EsStore  *store;
-	Relation        events = es_load_open(&store);
-	EsRows          rows = es_rows_begin(fcinfo);
-	EsScan         *scan = es_load_scan(es_log_stream_scan(events, store, GetActiveSnapshot()));
-	Datum           kind = CStringGetTextDatum("event");
-	TupleTableSlot *slot;
-
-	begin_rehydrate(&rows, scan, tenant, stream, PG_ARGISNULL(1),
-					PG_ARGISNULL(1) ? 0 : PG_GETARG_INT32(1));
-	while ((slot = es_scan_next(scan, ForwardScanDirection)) != NULL)
-	{
-		es_rows_put_kind(&rows, kind, slot);
-		CHECK_FOR_INTERRUPTS();
-	}
-	es_scan_end(scan);
-	table_close(events, NoLock);
-	return (Datum) 0;
+	return es_reader_run(fcinfo, &es_rehydrate_reader);
 }
 
 static bool

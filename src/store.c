@@ -147,6 +147,13 @@ static const EsStoreIndex snapshots_index = {"snapshots_pkey",
 static const EsStoreIndex ticks_index = {
 	"ticks_position_idx", offsetof(EsStore, ticks_position), false, 1, {ES_TICKS_POSITION}};
 
+/* The type of a column of es.events. */
+Oid
+es_store_event_type(AttrNumber column)
+{
+	return events_columns[column - 1].type;
+}
+
 static EsStore found;
 static bool    found_valid = false;
 static uint64  generation = 1; /* counts invalidations */

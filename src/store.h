@@ -142,6 +142,7 @@ typedef struct EsStoreIndex
 	AttrNumber  columns[3];
 } EsStoreIndex;
 
+extern Oid            es_store_event_type(AttrNumber column);
 extern const EsStore *es_store(void);
 extern uint64         es_store_generation(void);
 extern bool           es_store_exists(void);
