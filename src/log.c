@@ -36,7 +36,7 @@ enum
 	KEY_ID = KEY_STREAM
 };
 
-/* A scan over the events of one stream; four keys. */
+/* A scan over the events of one stream; up to four keys. */
 EsScan *
 es_log_stream_scan(Relation events, const EsStore *store, Snapshot snapshot)
 {
@@ -56,8 +56,16 @@ es_log_seek_range(EsScan *scan, text *tenant, text *stream, int64 from, int64 to
 {
 	es_scan_text_key(scan, KEY_TENANT, BTEqualStrategyNumber, tenant);
 	es_scan_text_key(scan, KEY_STREAM, BTEqualStrategyNumber, stream);
-	es_scan_int8_key(scan, KEY_VERSION, BTGreaterEqualStrategyNumber, from);
-	es_scan_int8_key(scan, KEY_VERSION, BTLessEqualStrategyNumber, to);
+	/* the index compares every key with every entry */
+	if (from == to)
+		es_scan_int8_key(scan, KEY_VERSION, BTEqualStrategyNumber, from);
+	else
+	{
+		if (from > 1)
+			es_scan_int8_key(scan, KEY_VERSION, BTGreaterEqualStrategyNumber, from);
+		if (to < PG_INT64_MAX)
+			es_scan_int8_key(scan, KEY_VERSION, BTLessEqualStrategyNumber, to);
+	}
 	es_scan_seek(scan);
 }
 

@@ -17,13 +17,18 @@
 #include "postgres.h"
 
 #include "access/heaptoast.h"
+#include "catalog/objectaccess.h"
 #include "commands/explain.h"
 #include "executor/executor.h"
 #include "funcapi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
 #include "nodes/execnodes.h"
 #include "nodes/plannodes.h"
 #include "parser/parsetree.h"
 #include "pgstat.h"
+#include "utils/acl.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/ruleutils.h"
 
@@ -45,8 +50,9 @@ typedef struct ReadNode
 {
 	CustomScanState     css; /* first */
 	const EsReaderKind *kind;
-	SetExprState       *call;
+	FmgrInfo            function;
 	FunctionCallInfo    fcinfo;
+	ExprState          *args[ES_READER_MAX_NARGS]; /* NULL: a constant, in fcinfo already */
 	MemoryContext       context; /* of the arguments and the reader, from open to close */
 	void               *reader;  /* NULL: not open */
 	bool                ended;   /* until the next rescan */
@@ -84,6 +90,38 @@ whole_row_type(ReadNode *node, CustomScan *scan)
 	return BlessTupleDesc(desc);
 }
 
+/* As in a function scan, the privilege to execute it is the role's now. */
+static void
+begin_call(ReadNode *node, FuncExpr *call)
+{
+	ListCell *cell;
+	int       n = 0;
+
+	if (!es_compat_may_execute(call->funcid, GetUserId()))
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, get_func_name(call->funcid));
+	InvokeFunctionExecuteHook(call->funcid);
+	fmgr_info(call->funcid, &node->function);
+	if (node->function.fn_addr != node->kind->function)
+		elog(ERROR, "function %u is not the %s() that was planned", call->funcid, node->kind->name);
+	fmgr_info_set_expr((Node *) call, &node->function);
+	node->fcinfo = palloc(SizeForFunctionCallInfo(node->kind->nargs));
+	InitFunctionCallInfoData(*node->fcinfo, &node->function, node->kind->nargs, call->inputcollid,
+							 NULL, NULL);
+	foreach (cell, call->args)
+	{
+		Const *arg = lfirst(cell);
+
+		if (IsA(arg, Const))
+		{
+			node->fcinfo->args[n].value = arg->constvalue;
+			node->fcinfo->args[n].isnull = arg->constisnull;
+		}
+		else
+			node->args[n] = ExecInitExpr((Expr *) arg, &node->css.ss.ps);
+		n++;
+	}
+}
+
 static void
 begin_node(CustomScanState *css, EState *estate, int eflags)
 {
@@ -91,12 +129,7 @@ begin_node(CustomScanState *css, EState *estate, int eflags)
 	CustomScan     *scan = castNode(CustomScan, css->ss.ps.plan);
 	TupleTableSlot *slot = css->ss.ss_ScanTupleSlot;
 
-	/* checks the privilege to execute the function */
-	node->call = ExecInitTableFunctionResult(linitial(scan->custom_exprs),
-											 css->ss.ps.ps_ExprContext, &css->ss.ps);
-	if (node->call->func.fn_addr != node->kind->function)
-		elog(ERROR, "function %u is not %s any more", node->call->func.fn_oid, node->kind->name);
-	node->fcinfo = node->call->fcinfo;
+	begin_call(node, linitial_node(FuncExpr, scan->custom_exprs));
 	node->whole_row = whole_row_type(node, scan);
 	es_reader_init_row(node->kind, &node->row, lsecond_int(scan->custom_private), slot->tts_values,
 					   slot->tts_isnull);
@@ -106,14 +139,12 @@ begin_node(CustomScanState *css, EState *estate, int eflags)
 static void
 compute_arguments(ReadNode *node, ExprContext *econtext)
 {
-	int       i = 0;
-	ListCell *cell;
-
-	foreach (cell, node->call->args)
+	for (int i = 0; i < node->kind->nargs; i++)
 	{
-		NullableDatum *arg = &node->fcinfo->args[i++];
+		NullableDatum *arg = &node->fcinfo->args[i];
 
-		arg->value = ExecEvalExpr((ExprState *) lfirst(cell), econtext, &arg->isnull);
+		if (node->args[i] != NULL)
+			arg->value = ExecEvalExpr(node->args[i], econtext, &arg->isnull);
 	}
 }
 

@@ -11,6 +11,7 @@
 #include "fmgr.h"
 #include "utils/snapshot.h"
 
+#define ES_READER_MAX_NARGS 10
 #define ES_READER_MAX_NATTS 10
 
 /* A row on its way out; columns that nobody wants may be left as they are. */

@@ -3,10 +3,10 @@
  *		Index scans over the store's tables: a thin cover over the index access
  *		method, so that the modules say what they look for and nothing else.
  *
- * Begin a scan with its number of keys; set the keys, in the order of the
- * index's columns; seek; then fetch rows in one direction.  Setting keys and
- * seeking again re-uses the scan.  The row that was fetched is in the scan's
- * slot until the next fetch or seek.
+ * Begin a scan with the number of keys that it may have; set keys, in the order
+ * of the index's columns; seek; then fetch rows in one direction.  Setting keys
+ * and seeking again re-uses the scan, and there may be fewer then.  The row that was fetched is in
+ *the scan's slot until the next fetch or seek.
  */
 #include "postgres.h"
 
@@ -36,6 +36,7 @@ es_scan_begin(Relation heap, Oid index, Snapshot snapshot, int nkeys)
 	scan->slot = table_slot_create(heap, NULL);
 	scan->policies = NULL;
 	scan->nkeys = 0;
+	scan->max_keys = nkeys;
 	return scan;
 }
 
@@ -43,7 +44,7 @@ static void
 add_key(EsScan *scan, AttrNumber column, StrategyNumber strategy, RegProcedure function,
 		Datum value)
 {
-	Assert(scan->nkeys < scan->desc->numberOfKeys);
+	Assert(scan->nkeys < scan->max_keys);
 	ScanKeyInit(&scan->keys[scan->nkeys++], column, strategy, function, value);
 }
 
@@ -84,8 +85,9 @@ es_scan_uuid_key(EsScan *scan, AttrNumber column, const void *value)
 void
 es_scan_seek(EsScan *scan)
 {
-	Assert(scan->nkeys == scan->desc->numberOfKeys);
 	ExecClearTuple(scan->slot);
+	/* room was made for the most; a key less is a comparison less for each entry */
+	scan->desc->numberOfKeys = scan->nkeys;
 	index_rescan(scan->desc, scan->keys, scan->nkeys, NULL, 0);
 	scan->nkeys = 0;
 }

@@ -26,6 +26,7 @@ typedef struct EsScan
 	TupleTableSlot *slot;
 	EsPolicyReader *policies; /* what may hide rows from the reader; or NULL */
 	int             nkeys;
+	int             max_keys;
 	ScanKeyData     keys[ES_SCAN_MAX_KEYS];
 } EsScan;
 
