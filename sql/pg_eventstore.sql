@@ -316,14 +316,14 @@ COMMENT ON FUNCTION es_revoke_tenant(text, text) IS
 'Takes a tenant from a role, which stays bound, if to none; tenant ''*'' releases the role; false where there was nothing to take.';
 
 -- What the policies of the store's tables ask; not part of the public API.
-CREATE FUNCTION pg_eventstore_sees(tenant text, relation oid, privilege text) RETURNS boolean
+CREATE FUNCTION pg_eventstore_sees(tenant text, relation pg_catalog.oid, privilege text) RETURNS boolean
 AS 'MODULE_PATHNAME', 'es_tenant_sees' LANGUAGE C STABLE LEAKPROOF PARALLEL SAFE;
-COMMENT ON FUNCTION pg_eventstore_sees(text, oid, text) IS
+COMMENT ON FUNCTION pg_eventstore_sees(text, pg_catalog.oid, text) IS
 'May the current role see, or write, this tenant''s rows of a table? Policies of the event store ask for each row.';
 
-CREATE FUNCTION pg_eventstore_open(relation oid) RETURNS boolean
+CREATE FUNCTION pg_eventstore_open(relation pg_catalog.oid) RETURNS boolean
 AS 'MODULE_PATHNAME', 'es_policy_open' LANGUAGE C STABLE PARALLEL SAFE;
-COMMENT ON FUNCTION pg_eventstore_open(oid) IS
+COMMENT ON FUNCTION pg_eventstore_open(pg_catalog.oid) IS
 'Has a table no permissive policies but the event store''s own?';
 
 -- See what is going on.  The functions below are not part of the public API, hence their names;

@@ -158,7 +158,7 @@ may_be_told(EsScan *scan)
 	return !es_policy_applies(scan->heap) ||
 		   (pg_class_aclcheck(RelationGetRelid(scan->heap), GetUserId(), ACL_SELECT) ==
 				ACLCHECK_OK &&
-			es_policy_shows(es_policy_read_begin(scan->heap), scan->slot));
+			es_policy_shows(es_policy_read_begin(scan->heap, GetActiveSnapshot()), scan->slot));
 }
 
 static void

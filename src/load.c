@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access/relscan.h"
 #include "access/table.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -45,7 +46,7 @@ es_load_open(const EsStore **store)
 EsScan *
 es_load_scan(EsScan *scan)
 {
-	scan->policies = es_policy_read_begin(scan->heap);
+	scan->policies = es_policy_read_begin(scan->heap, scan->desc->xs_snapshot);
 	return scan;
 }
 

@@ -45,35 +45,40 @@
 
 PG_FUNCTION_INFO_V1(es_policy_open);
 
-/* The tables that have tenants' data, and where their rows say whose they are. */
+/* clang-format off */
+
+/* The two policies of a table; %1$s is the schema of the functions, tenant whose a row is. */
+#define ES_POLICIES(table, tenant) \
+	{table, {ES_POLICY_TENANT, ES_POLICY_EVERYONE}, { \
+	 "CREATE POLICY es_tenant ON es." table " AS RESTRICTIVE " \
+	 "USING (%1$s.pg_eventstore_sees(" tenant ", tableoid, 'SELECT')) " \
+	 "WITH CHECK (%1$s.pg_eventstore_sees(" tenant ", tableoid, 'INSERT'));" \
+	 "COMMENT ON POLICY es_tenant ON es." table " IS " \
+	 "'Roles that are bound to tenants see and write no others.'", \
+	 "CREATE POLICY es_everyone ON es." table " AS PERMISSIVE " \
+	 "USING (%1$s.pg_eventstore_open(tableoid));" \
+	 "COMMENT ON POLICY es_everyone ON es." table " IS " \
+	 "'Allows every row, unless there are permissive policies of others.'"}}
+
+/* The tables that have tenants' data. */
 static const struct
 {
 	const char *table;
-	const char *tenant;
+	const char *policies[2];
+	const char *ddl[2];
 } protected[] = {
-	{"events", "tenant"},
-	{"snapshots", "tenant"},
-	{"channels", "COALESCE(options OPERATOR(pg_catalog.->>) 'tenant'::pg_catalog.text, "
-				 "''::pg_catalog.text)"},
-	{"bindings", "NULL::pg_catalog.text"},
+	ES_POLICIES("events", "tenant"),
+	ES_POLICIES("snapshots", "tenant"),
+	ES_POLICIES("channels", "COALESCE(options OPERATOR(pg_catalog.->>) 'tenant', '')"),
+	ES_POLICIES("bindings", "NULL"),
 };
+
+/* clang-format on */
 
 static Oid
 protected_relid(int i)
 {
 	return get_relname_relid(protected[i].table, get_namespace_oid(ES_SCHEMA, false));
-}
-
-static bool
-make_policy(int i, const char *name, const char *kind, const char *clauses, const char *comment)
-{
-	if (OidIsValid(get_relation_policy_oid(protected_relid(i), name, true)))
-		return false;
-	es_owner_run_ddl(
-		psprintf("CREATE POLICY %s ON es.%s AS %s %s", name, protected[i].table, kind, clauses));
-	es_owner_run(
-		psprintf("COMMENT ON POLICY %s ON es.%s IS '%s'", name, protected[i].table, comment));
-	return true;
 }
 
 /* Makes the policies that are missing, with the functions in that schema; true if any was. */
@@ -85,15 +90,14 @@ es_policy_make(const char *schema)
 
 	for (int i = 0; i < (int) lengthof(protected); i++)
 	{
-		const char *sees =
-			psprintf("%s.pg_eventstore_sees(%s, tableoid, ", quoted, protected[i].tenant);
-
-		made |= make_policy(i, ES_POLICY_TENANT, "RESTRICTIVE",
-							psprintf("USING (%s'SELECT')) WITH CHECK (%s'INSERT'))", sees, sees),
-							"Roles that are bound to tenants see and write no others.");
-		made |= make_policy(i, ES_POLICY_EVERYONE, "PERMISSIVE",
-							psprintf("USING (%s.pg_eventstore_open(tableoid))", quoted),
-							"Allows every row, unless there are permissive policies of others.");
+		for (int k = 0; k < (int) lengthof(protected[i].policies); k++)
+		{
+			if (OidIsValid(
+					get_relation_policy_oid(protected_relid(i), protected[i].policies[k], true)))
+				continue;
+			es_owner_run_ddl(psprintf(protected[i].ddl[k], quoted));
+			made = true;
+		}
 	}
 	return made;
 }
@@ -238,13 +242,12 @@ plan_for_caller(const char *text, const Oid *types, int ntypes)
 }
 
 static QueryDesc *
-start(const char *text, const Oid *types, ParamListInfo params)
+start(const char *text, const Oid *types, ParamListInfo params, Snapshot snapshot)
 {
 	QueryDesc *query;
 
-	query =
-		CreateQueryDesc(plan_for_caller(text, types, params == NULL ? 0 : params->numParams), text,
-						GetActiveSnapshot(), InvalidSnapshot, None_Receiver, params, NULL, 0);
+	query = CreateQueryDesc(plan_for_caller(text, types, params == NULL ? 0 : params->numParams),
+							text, snapshot, InvalidSnapshot, None_Receiver, params, NULL, 0);
 	ExecutorStart(query, EXEC_FLAG_SKIP_TRIGGERS);
 	return query;
 }
@@ -266,7 +269,7 @@ struct EsPolicyReader
 
 /* Prepares to ask which rows the current role may see; NULL where it may see all. */
 EsPolicyReader *
-es_policy_read_begin(Relation events)
+es_policy_read_begin(Relation events, Snapshot snapshot)
 {
 	static const Oid types[] = {INT8OID};
 	EsPolicyReader  *reader;
@@ -278,7 +281,7 @@ es_policy_read_begin(Relation events)
 	reader->params->params[0].ptype = INT8OID;
 	reader->params->params[0].isnull = false;
 	reader->query = start("SELECT FROM es.events WHERE position OPERATOR(pg_catalog.=) $1", types,
-						  reader->params);
+						  reader->params, snapshot);
 	return reader;
 }
 
@@ -322,7 +325,8 @@ es_policy_check_begin(Relation events)
 	if (!es_policy_applies(events))
 		return NULL;
 	check = palloc(sizeof(EsPolicyCheck));
-	check->query = start("INSERT INTO es.events (position) VALUES (1)", NULL, NULL);
+	check->query =
+		start("INSERT INTO es.events (position) VALUES (1)", NULL, NULL, GetActiveSnapshot());
 	check->rri = castNode(ModifyTableState, check->query->planstate)->resultRelInfo;
 	return check;
 }

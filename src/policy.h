@@ -7,6 +7,7 @@
 
 #include "executor/tuptable.h"
 #include "utils/relcache.h"
+#include "utils/snapshot.h"
 
 #define ES_POLICY_TENANT   "es_tenant"
 #define ES_POLICY_EVERYONE "es_everyone"
@@ -22,7 +23,7 @@ extern bool es_policy_is_ours(const char *name);
 
 extern bool es_policy_applies(Relation events);
 
-extern EsPolicyReader *es_policy_read_begin(Relation events);
+extern EsPolicyReader *es_policy_read_begin(Relation events, Snapshot snapshot);
 extern bool            es_policy_shows(EsPolicyReader *reader, TupleTableSlot *event);
 extern void            es_policy_read_end(EsPolicyReader *reader);
 

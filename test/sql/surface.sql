@@ -54,7 +54,7 @@ LEFT JOIN pg_collation AS c ON c.oid = attcollation
 WHERE relkind = 'r' ORDER BY nspname COLLATE "C", relname COLLATE "C", attnum;
 -- Policies; they sleep until a role is bound to a tenant.
 SELECT schemaname || '.' || tablename AS "table", policyname AS policy, permissive AS kind, cmd AS command, roles, qual AS using, with_check
-FROM pg_policies WHERE schemaname IN ('es', 'es_private') ORDER BY 1 COLLATE "C", 2;
+FROM pg_policies WHERE schemaname IN ('es', 'es_private') ORDER BY tablename COLLATE "C", policyname COLLATE "C";
 -- The view.
 SELECT string_agg(attname, ', ' ORDER BY attnum) AS columns, reloptions AS options
 FROM relations AS r JOIN pg_attribute ON attrelid = r.oid AND attnum > 0
