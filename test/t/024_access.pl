@@ -33,6 +33,8 @@ my @roles = (
 	appender => 'GRANT INSERT ON es.events TO appender; GRANT USAGE ON SCHEMA es TO appender',
 	writer => 'GRANT SELECT, INSERT ON es.events TO writer; GRANT USAGE ON SCHEMA es TO writer',
 	snapper => 'GRANT SELECT ON es.events TO snapper; GRANT SELECT, INSERT ON es.snapshots TO snapper; GRANT USAGE ON SCHEMA es TO snapper',
+	bound_a => undef,
+	bound_ac => undef,
 	monitor => 'GRANT pg_monitor TO monitor',
 	all_read => 'GRANT pg_read_all_data TO all_read',
 	all_write => 'GRANT pg_write_all_data TO all_write',
@@ -92,6 +94,12 @@ for my $role (@columns)
 	$node->safe_psql('postgres', $makes{$role}) if $makes{$role};
 }
 es_calls_store($node, 'postgres', '', 'a', 'b', 'c');
+$node->safe_psql('postgres', q(
+	GRANT SELECT, INSERT ON es.events, es.snapshots TO bound_a, bound_ac;
+	GRANT SELECT ON es.log, es.channels, es.bindings TO bound_a, bound_ac;
+	GRANT USAGE ON SCHEMA es TO bound_a, bound_ac;
+	GRANT pg_monitor, pg_write_all_data TO bound_ac;
+	SELECT es_grant_tenant('bound_a', 'a'), es_grant_tenant('bound_ac', 'a'), es_grant_tenant('bound_ac', 'c')));
 $node->safe_psql('postgres', q(UPDATE es.channels SET created_by = 'reader'));
 
 # try: runs a statement as a role, rolls it back, and says how it ended.  by_*: the

@@ -53,6 +53,11 @@ my %arguments = (
 	pg_eventstore_holders => '',
 	pg_eventstore_appends => '',
 	pg_eventstore_workers => '',
+	es_grant_tenant => q('pg_signal_backend', 'x'),
+	es_revoke_tenant => q('pg_signal_backend', 'x'),
+	pg_eventstore_sees => q('b'),
+	pg_eventstore_open => q('1259'),
+	pg_eventstore_tenants => '',
 );
 
 # Events of these tenants: two published, one not, and a snapshot each, under the
@@ -77,13 +82,14 @@ sub es_calls_store
 	return;
 }
 
-# The functions of the extension: name and whether it takes a tenant.
+# The functions of the extension: name, and whether it is about a tenant that it need
+# not be told.
 sub es_functions
 {
 	my ($node, $db) = @_;
 	my $found = $node->safe_psql($db, q(
 		SET search_path = pg_catalog;
-		SELECT p.proname, coalesce('tenant' = ANY (p.proargnames[1:p.pronargs]), false)
+		SELECT p.proname, coalesce('tenant' = ANY (p.proargnames[p.pronargs - p.pronargdefaults + 1:p.pronargs]), false)
 		FROM pg_catalog.pg_proc AS p
 		JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
 		JOIN pg_catalog.pg_extension AS e ON d.refobjid = e.oid AND e.extname = 'pg_eventstore' ORDER BY 1));
