@@ -55,7 +55,7 @@ my %arguments = (
 	pg_eventstore_workers => '',
 	es_grant_tenant => q('pg_signal_backend', 'x'),
 	es_revoke_tenant => q('pg_signal_backend', 'x'),
-	pg_eventstore_sees => q('b'),
+	pg_eventstore_sees => q('b', 1259, 'SELECT'),
 	pg_eventstore_open => q('1259'),
 	pg_eventstore_tenants => '',
 );
