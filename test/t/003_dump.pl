@@ -22,6 +22,10 @@ my $id = uuid(1, 1);
 
 $old->safe_psql('postgres', qq(
 	CREATE ROLE es_reader;
+	CREATE ROLE es_bound;
+	GRANT USAGE ON SCHEMA es TO es_bound;
+	GRANT SELECT ON es.events TO es_bound;
+	SELECT es_grant_tenant('es_bound', 't');
 	GRANT USAGE ON SCHEMA es TO es_reader;
 	GRANT SELECT ON es.events TO es_reader;
 	CREATE INDEX own_type_idx ON es.events (type, position);
@@ -44,6 +48,19 @@ my $horizon = $old->safe_psql('postgres', $published);
 my $tail = 'SELECT * FROM es_read(' . $old->safe_psql('postgres', 'SELECT es_head() + 1') . ')';
 my $seen = $old->safe_psql('postgres', 'SELECT count(*) FROM public.seen');
 
+# Roles are bound as they were, in the functions and by row-level security.
+sub bound_ok
+{
+	my ($node, $name, $db) = @_;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is($node->safe_psql($db, q(SET ROLE es_bound; SELECT tenant, count(*) FROM es.events GROUP BY 1)), 't|21',
+		"O1: $name: a bound role sees its tenant by plain SQL");
+	is($node->safe_psql($db, q(SET ROLE es_bound; SELECT count(*) FROM es_streams())), '21', "O1: $name: and by the functions");
+	es_state_ok($node, q(SET ROLE es_bound; SELECT * FROM es_load('old-1', tenant => '')), 'SE007', "O1: $name: and no other", $db);
+	return;
+}
+
 sub store_ok
 {
 	my ($node, $name, $db) = @_;
@@ -53,6 +70,7 @@ sub store_ok
 	is($node->safe_psql($db, $published), $horizon, "O1, P3: $name: so is what is published");
 	is($node->safe_psql($db, 'SELECT count(*) FROM public.seen'), $seen,
 		"O1: $name: the restore fires no AFTER trigger");
+	bound_ok($node, $name, $db);
 	es_after_restore_ok($node, $name, $db);
 	es_state_ok($node, $tail, 'SE005', "P6: $name: a cursor from behind the dump is refused, though the log has grown", $db);
 	is($node->safe_psql($db, 'SELECT count(*) FROM public.seen'), $seen + 1, "$name: triggers fire again");
@@ -73,7 +91,7 @@ sub dump_text
 # plain, into the empty cluster
 my $plain = dump_text($old, 'postgres');
 $old->command_ok([ 'pg_dump', '-f', "$dir/plain.sql", '-d', $old->connstr('postgres') ], 'pg_dump');
-$new->safe_psql('postgres', 'CREATE DATABASE plain; CREATE ROLE es_reader');
+$new->safe_psql('postgres', 'CREATE DATABASE plain; CREATE ROLE es_reader; CREATE ROLE es_bound');
 $new->command_ok([ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $new->connstr('plain'), '-f', "$dir/plain.sql" ],
 	'O1: psql restores into an empty cluster');
 is(dump_text($new, 'plain'), $plain, 'O1: a dump of the restored store is the same dump');
@@ -109,9 +127,10 @@ $new->command_ok([ 'pg_restore', '--section=pre-data', '--section=data', '-d', $
 SKIP: {
 	my ($ret, $out) = $new->psql('adopted', 'SELECT es_init()');
 
-	like($out, qr/^adopted the event store/, 'O1: es_init() adopts it') or skip 'nothing was adopted', 5;
+	like($out, qr/^adopted the event store/, 'O1: es_init() adopts it') or skip 'nothing was adopted', 8;
 	is(es_dump_store($new, 'adopted'), $content, 'O1: adopted: events and snapshots are the same');
 	is($new->safe_psql('adopted', $published), $horizon, 'O1, P3: adopted: so is what is published');
+	bound_ok($new, 'adopted', 'adopted');
 	es_after_restore_ok($new, 'adopted', 'adopted');
 	es_state_ok($new, $tail, 'SE005', 'P6: adopted: a cursor from behind the dump is refused', 'adopted');
 }
@@ -130,6 +149,9 @@ $new->command_fails_like(\@load, qr/append-only/, 'A6: a data-only restore is re
 is(es_dump_store($new, 'filled'), $content, 'O1: data only: events and snapshots are the same');
 is($new->safe_psql('filled', $published), $horizon, 'O1, P3: data only: so is what is published');
 es_after_restore_ok($new, 'data only', 'filled');
+$new->safe_psql('filled', 'GRANT USAGE ON SCHEMA es TO es_bound; GRANT SELECT ON es.events TO es_bound');
+like($new->safe_psql('filled', 'SELECT es_init()'), qr/^repaired/, 'es_init() turns row-level security on');
+bound_ok($new, 'data only', 'filled');
 es_state_ok($new, $tail, 'SE005', 'P6: data only: a cursor from behind the dump is refused', 'filled');
 
 # everything at once

@@ -109,11 +109,11 @@ my @refused = (
 	(map { my $table = $_; map { "ALTER TABLE es.$table $_" }
 		'DISABLE TRIGGER es_guard_row', 'DISABLE TRIGGER es_guard_statement', 'DISABLE TRIGGER ALL',
 		'DISABLE TRIGGER USER', 'ENABLE TRIGGER es_guard_row', 'ENABLE REPLICA TRIGGER es_guard_statement',
-		'ENABLE TRIGGER ALL', 'ENABLE TRIGGER USER' } qw(events ticks epochs)),
+		'ENABLE TRIGGER ALL', 'ENABLE TRIGGER USER' } qw(events ticks epochs bindings)),
 	(map { ("DROP TRIGGER es_guard_row ON es.$_", "DROP TRIGGER IF EXISTS es_guard_statement ON es.$_ CASCADE",
 		"ALTER TRIGGER es_guard_row ON es.$_ RENAME TO other",
 		"CREATE OR REPLACE TRIGGER es_guard_row BEFORE INSERT ON es.$_ FOR EACH ROW EXECUTE FUNCTION public.pass()",
-		"ALTER TRIGGER es_guard_row ON es.$_ DEPENDS ON EXTENSION citext") } qw(events ticks epochs)),
+		"ALTER TRIGGER es_guard_row ON es.$_ DEPENDS ON EXTENSION citext") } qw(events ticks epochs bindings)),
 	# columns and rows
 	'ALTER TABLE es.events ADD COLUMN own int',
 	'ALTER TABLE es.events DROP COLUMN payload',
@@ -143,8 +143,8 @@ my @refused = (
 	'CREATE TABLE public.younger () INHERITS (es.events)',
 	'CREATE TEMP TABLE younger () INHERITS (public.parent, es.events)',
 	'CREATE FOREIGN TABLE public.younger () INHERITS (es.events) SERVER es_far',
-	(map { "DROP TABLE es.$_" } qw(ticks epochs store channels snapshots)),
-	(map { "DROP TABLE es.$_ CASCADE" } qw(events ticks epochs store channels snapshots)),
+	(map { "DROP TABLE es.$_" } qw(ticks epochs store channels snapshots bindings)),
+	(map { "DROP TABLE es.$_ CASCADE" } qw(events ticks epochs store channels snapshots bindings)),
 	'DROP TABLE public.child, es.events CASCADE',
 	# the sequence
 	(map { "ALTER SEQUENCE es.events_position_seq $_" } 'RESTART', 'CACHE 10', 'CYCLE', 'INCREMENT 2',
@@ -157,7 +157,7 @@ my @refused = (
 	(map { ("ALTER TABLE es.$_->[0] DROP CONSTRAINT $_->[1]", "ALTER TABLE es.$_->[0] RENAME CONSTRAINT $_->[1] TO other") }
 		[qw(events events_pkey)], [qw(events events_version_key)], [qw(events events_id_key)], [qw(events es_numbers)],
 		[qw(events es_content)], [qw(events es_names)], [qw(snapshots snapshots_pkey)], [qw(snapshots es_version)],
-		[qw(channels channels_pkey)]),
+		[qw(channels channels_pkey)], [qw(bindings bindings_pkey)]),
 	'ALTER INDEX es.events_version_key RENAME TO other',
 	# views and rules
 	'DROP VIEW es.log',
@@ -169,6 +169,10 @@ my @refused = (
 	'CREATE OR REPLACE RULE "_RETURN" AS ON SELECT TO es_private.appending DO INSTEAD SELECT 2 AS one',
 	'CREATE RULE hide AS ON DELETE TO es.events DO INSTEAD NOTHING',
 	'CREATE RULE hide AS ON INSERT TO es.channels DO INSTEAD NOTHING',
+	# policies
+	(map { ("DROP POLICY es_tenant ON es.$_", "DROP POLICY es_everyone ON es.$_ CASCADE", "ALTER POLICY es_tenant ON es.$_ USING (true)",
+		"ALTER POLICY es_everyone ON es.$_ TO es_keeper", "ALTER POLICY es_tenant ON es.$_ RENAME TO other") } qw(events snapshots channels bindings)),
+	'SET search_path = es; DROP POLICY es_tenant ON events',
 	# schemas, and all at once
 	'ALTER SCHEMA es RENAME TO elsewhere2',
 	'ALTER SCHEMA es_private RENAME TO elsewhere2',
