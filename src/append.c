@@ -32,6 +32,7 @@
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 #include "append.h"
@@ -343,9 +344,12 @@ EsOutcome
 es_append_run(EsAppend *append)
 {
 	const EsStore *store = es_store();
+	ResourceOwner  owner = CurrentResourceOwner;
 	Relation       events;
 	EsOutcome      outcome = ES_APPENDED;
 
+	/* locks go at once to where the statement would hand them on at its end */
+	CurrentResourceOwner = CurTransactionResourceOwner;
 	es_store_check_write(store->events, append->function);
 	check_not_before(store->events, append->function);
 	lock_streams(append, store->all_streams);
@@ -366,6 +370,7 @@ es_append_run(EsAppend *append)
 											 : ES_COUNT_APPENDED,
 					append->nevents);
 	table_close(events, NoLock);
+	CurrentResourceOwner = owner;
 	return outcome;
 }
 

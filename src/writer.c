@@ -9,6 +9,11 @@
  * refuse a row but not change or skip it (A6).  What INSERT would check is the
  * caller's duty: privileges, row security, read-only, recovery, parallel mode.
  *
+ * There are two ways to do it.  Where the table has nothing that the executor would
+ * evaluate, no trigger that fires, no constraint of others, and plain indexes only, a
+ * row is its heap tuple and its index entries (indexes.c).  Anything else goes by
+ * an EState, as COPY does.  es_writer_begin() decides it, once a call.
+ *
  * Rows are collected and written in chunks.  The caller holds RowExclusiveLock
  * on the table until the end of the transaction.
  */
@@ -25,6 +30,7 @@
 #include "utils/rel.h"
 
 #include "compat.h"
+#include "indexes.h"
 #include "writer.h"
 
 /* Rows, and bytes of rows, that are collected before they are written. */
@@ -36,21 +42,25 @@
 
 struct EsWriter
 {
-	Relation                rel;
+	Relation         rel;
+	TupleDesc        desc; /* of the slots */
+	TupleTableSlot **slots;
+	int              nslots; /* how many a chunk takes */
+	int              made;   /* how many of them exist */
+	int              used;
+	Size             bytes;
+	CommandId        cid;
+	BulkInsertState  bulk;
+	EsPolicyCheck   *policies;
+	MemoryContext    scratch; /* of a chunk; NULL: the caller's will do */
+	EsIndexes       *indexes; /* of a plain table; NULL: by the executor, as follows */
+
 	EState                 *estate;
 	ResultRelInfo          *rri;
 	TransitionCaptureState *capture;
-	TupleTableSlot        **slots;
-	int                     nslots; /* how many a chunk takes */
-	int                     made;   /* how many of them exist */
-	int                     used;
-	Size                    bytes;
-	CommandId               cid;
-	BulkInsertState         bulk;
 	bool                    fire_before;
 	bool                    fire_after;
 	bool                    check;
-	EsPolicyCheck          *policies;
 };
 
 const EsFiring *es_writer_firing = NULL;
@@ -81,6 +91,30 @@ fire_before(EsWriter *writer, TupleTableSlot *slot)
 	return go_on;
 }
 
+/* Goes by the executor. */
+static void
+begin_executor(EsWriter *writer)
+{
+	EState        *estate = CreateExecutorState();
+	MemoryContext  old = MemoryContextSwitchTo(estate->es_query_cxt);
+	ResultRelInfo *rri = makeNode(ResultRelInfo);
+
+	InitResultRelInfo(rri, writer->rel, 0, NULL, 0);
+	ExecOpenIndices(rri, false);
+	estate->es_opened_result_relations = list_make1(rri);
+	writer->estate = estate;
+	writer->scratch = GetPerTupleMemoryContext(estate);
+	writer->rri = rri;
+	if (writer->fire_after || writer->fire_before)
+		AfterTriggerBeginQuery();
+	if (writer->fire_after)
+		writer->capture =
+			MakeTransitionCaptureState(rri->ri_TrigDesc, RelationGetRelid(writer->rel), CMD_INSERT);
+	MemoryContextSwitchTo(old);
+	if (writer->fire_before)
+		fire_before(writer, NULL);
+}
+
 /*
  * Begins to write about nrows rows.  plain_before and plain_checks say that the
  * table has no BEFORE triggers and no CHECK constraints but the store's own,
@@ -90,41 +124,33 @@ EsWriter *
 es_writer_begin(Relation rel, int nrows, bool plain_before, bool plain_checks,
 				EsPolicyCheck *policies)
 {
-	EsWriter      *writer = palloc0(sizeof(EsWriter));
-	EState        *estate = CreateExecutorState();
-	ResultRelInfo *rri;
-	MemoryContext  old = MemoryContextSwitchTo(estate->es_query_cxt);
-	TriggerDesc   *triggers;
-
-	rri = makeNode(ResultRelInfo);
-	InitResultRelInfo(rri, rel, 0, NULL, 0);
-	ExecOpenIndices(rri, false);
-	estate->es_opened_result_relations = list_make1(rri);
-	triggers = rri->ri_TrigDesc;
+	EsWriter    *writer = palloc0(sizeof(EsWriter));
+	TriggerDesc *triggers = rel->trigdesc;
 
 	writer->rel = rel;
-	writer->estate = estate;
-	writer->rri = rri;
 	writer->nslots = Min(nrows, ES_CHUNK_ROWS);
+	/* a copy is not counted, and a hundred slots do not search for what they have counted */
+	writer->desc = nrows > 1 ? CreateTupleDescCopy(RelationGetDescr(rel)) : RelationGetDescr(rel);
 	writer->slots = palloc(writer->nslots * sizeof(TupleTableSlot *));
 	writer->cid = GetCurrentCommandId(true);
+	if (nrows >= ES_BULK_ROWS)
+		writer->bulk = GetBulkInsertState();
 	writer->fire_before =
 		!plain_before && triggers != NULL &&
 		(triggers->trig_insert_before_row || triggers->trig_insert_before_statement);
-	writer->check = !plain_checks;
-	writer->policies = policies;
 	writer->fire_after = triggers != NULL &&
 						 (triggers->trig_insert_after_row ||
 						  triggers->trig_insert_after_statement || triggers->trig_insert_new_table);
-	if (nrows >= ES_BULK_ROWS)
-		writer->bulk = GetBulkInsertState();
-	if (writer->fire_after || writer->fire_before)
-		AfterTriggerBeginQuery();
-	if (writer->fire_after)
-		writer->capture = MakeTransitionCaptureState(triggers, RelationGetRelid(rel), CMD_INSERT);
-	MemoryContextSwitchTo(old);
-	if (writer->fire_before)
-		fire_before(writer, NULL);
+	writer->check = !plain_checks;
+	writer->policies = policies;
+
+	if (!writer->fire_before && !writer->fire_after && !writer->check)
+		writer->indexes = es_indexes_open(rel);
+	if (writer->indexes == NULL)
+		begin_executor(writer);
+	else if (nrows > 1)
+		writer->scratch = AllocSetContextCreate(CurrentMemoryContext, "pg_eventstore writer",
+												ALLOCSET_DEFAULT_SIZES);
 	return writer;
 }
 
@@ -138,12 +164,8 @@ es_writer_next(EsWriter *writer)
 	TupleTableSlot *slot;
 
 	if (writer->used == writer->made)
-	{
-		MemoryContext old = MemoryContextSwitchTo(writer->estate->es_query_cxt);
-
-		writer->slots[writer->made++] = table_slot_create(writer->rel, NULL);
-		MemoryContextSwitchTo(old);
-	}
+		writer->slots[writer->made++] =
+			MakeSingleTupleTableSlot(writer->desc, table_slot_callbacks(writer->rel));
 	slot = ExecClearTuple(writer->slots[writer->used]);
 	memset(slot->tts_isnull, true, RelationGetDescr(writer->rel)->natts * sizeof(bool));
 	return slot;
@@ -193,25 +215,31 @@ row_before(EsWriter *writer, TupleTableSlot *slot)
 	pfree(nulls);
 }
 
+/* One row; the slot keeps its values, which the indexes ask for next. */
+static void
+write_single(EsWriter *writer, TupleTableSlot *slot)
+{
+	HeapTuple tuple =
+		heap_form_tuple(RelationGetDescr(writer->rel), slot->tts_values, slot->tts_isnull);
+
+	heap_insert(writer->rel, tuple, writer->cid, 0, writer->bulk);
+	slot->tts_tid = tuple->t_self;
+	heap_freetuple(tuple);
+}
+
 static void
 write_heap(EsWriter *writer)
 {
-	MemoryContext old = MemoryContextSwitchTo(GetPerTupleMemoryContext(writer->estate));
-
 	if (writer->used == 1)
-		table_tuple_insert(writer->rel, writer->slots[0], writer->cid, 0, writer->bulk);
+		write_single(writer, writer->slots[0]);
 	else
-		table_multi_insert(writer->rel, writer->slots, writer->used, writer->cid, 0, writer->bulk);
-	MemoryContextSwitchTo(old);
+		heap_multi_insert(writer->rel, writer->slots, writer->used, writer->cid, 0, writer->bulk);
 }
 
-/* Writes what has been collected. */
+/* Enters the rows into the indexes, and fires the triggers that come after. */
 static void
-flush(EsWriter *writer)
+finish_by_executor(EsWriter *writer)
 {
-	if (writer->used == 0)
-		return;
-	write_heap(writer);
 	for (int i = 0; i < writer->used; i++)
 	{
 		TupleTableSlot *slot = writer->slots[i];
@@ -219,9 +247,30 @@ flush(EsWriter *writer)
 
 		if (writer->fire_after)
 			ExecARInsertTriggers(writer->estate, writer->rri, slot, recheck, writer->capture);
-		ExecClearTuple(slot);
 		ResetPerTupleExprContext(writer->estate);
 	}
+}
+
+/* Writes what has been collected. */
+static void
+flush(EsWriter *writer)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	if (writer->used == 0)
+		return;
+	if (writer->scratch != NULL)
+		MemoryContextSwitchTo(writer->scratch);
+	write_heap(writer);
+	if (writer->indexes != NULL)
+		es_indexes_insert(writer->indexes, writer->slots, writer->used);
+	MemoryContextSwitchTo(old);
+	if (writer->indexes == NULL)
+		finish_by_executor(writer);
+	if (writer->scratch != NULL)
+		MemoryContextReset(writer->scratch);
+	for (int i = 0; i < writer->used; i++)
+		ExecClearTuple(writer->slots[i]);
 	writer->used = 0;
 	writer->bytes = 0;
 	CHECK_FOR_INTERRUPTS();
@@ -261,28 +310,49 @@ close_indexes(ResultRelInfo *rri)
 	rri->ri_NumIndices = 0;
 }
 
-/* Writes the rest, fires what is to be fired at the end, and closes. */
-void
-es_writer_end(EsWriter *writer)
+/* Fires what is to be fired at the end. */
+static void
+end_executor(EsWriter *writer)
 {
 	EState *estate = writer->estate;
 
+	if (writer->fire_after)
+		ExecASInsertTriggers(estate, writer->rri, writer->capture);
+	if (writer->fire_after || writer->fire_before)
+		AfterTriggerEndQuery(estate);
+	/* the slots that firing triggers made pin the table's descriptor */
+	ExecResetTupleTable(estate->es_tupleTable, false);
+	close_indexes(writer->rri);
+	ExecCloseResultRelations(estate);
+	FreeExecutorState(estate);
+}
+
+static void
+end_plain(EsWriter *writer)
+{
+	es_indexes_close(writer->indexes);
+	if (writer->scratch != NULL)
+		MemoryContextDelete(writer->scratch);
+}
+
+/* Writes the rest, and closes. */
+void
+es_writer_end(EsWriter *writer)
+{
 	flush(writer);
 	if (writer->bulk != NULL)
 	{
 		table_finish_bulk_insert(writer->rel, 0);
 		FreeBulkInsertState(writer->bulk);
 	}
-	if (writer->fire_after)
-		ExecASInsertTriggers(estate, writer->rri, writer->capture);
-	if (writer->fire_after || writer->fire_before)
-		AfterTriggerEndQuery(estate);
+	if (writer->indexes != NULL)
+		end_plain(writer);
+	else
+		end_executor(writer);
 	for (int i = 0; i < writer->made; i++)
 		ExecDropSingleTupleTableSlot(writer->slots[i]);
-	/* the slots that firing triggers made pin the table's descriptor */
-	ExecResetTupleTable(estate->es_tupleTable, false);
-	close_indexes(writer->rri);
-	ExecCloseResultRelations(estate);
-	FreeExecutorState(estate);
+	if (writer->desc != RelationGetDescr(writer->rel))
+		FreeTupleDesc(writer->desc);
+	pfree(writer->slots);
 	pfree(writer);
 }
