@@ -129,7 +129,7 @@ lock_streams(const EsAppend *append, Oid all_streams)
 static void
 read_tails(EsAppend *append, Relation events, const EsStore *store)
 {
-	EsScan *scan = es_log_stream_scan(events, store, SnapshotSelf);
+	EsScan *scan = es_log_tail_scan(events, store);
 
 	for (int i = 0; i < append->nstreams; i++)
 	{

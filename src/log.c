@@ -43,6 +43,18 @@ es_log_stream_scan(Relation events, const EsStore *store, Snapshot snapshot)
 	return es_scan_begin(events, store->events_version, snapshot, 4);
 }
 
+/*
+ * A scan that finds the tails of streams that are to be appended to: it sees the newest
+ * committed state and all of this transaction, and takes no predicate locks.  The index
+ * is locked as it will be for the new entries, which spares a second lock.
+ */
+EsScan *
+es_log_tail_scan(Relation events, const EsStore *store)
+{
+	return es_scan_begin_open(events, index_open(store->events_version, RowExclusiveLock),
+							  SnapshotSelf, 4);
+}
+
 /* A scan that finds an event by its id; two keys. */
 EsScan *
 es_log_id_scan(Relation events, const EsStore *store, Snapshot snapshot)
@@ -170,8 +182,7 @@ es_log_last_prepared(Relation events, const EsStore *store)
 }
 
 /*
- * A stream's last event; the scan must be of SnapshotSelf, which sees the newest
- * committed state and all of this transaction, and takes no predicate locks.
+ * A stream's last event; the scan must be of SnapshotSelf, as es_log_tail_scan()'s is.
  *
  * hint is the version that the caller takes for the last one, or 0: a scan reads
  * all that its keys allow of a leaf page, so that looking from the hint on spares

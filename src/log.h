@@ -41,6 +41,7 @@ typedef struct EsLogStream
 } EsLogStream;
 
 extern EsScan *es_log_stream_scan(Relation events, const EsStore *store, Snapshot snapshot);
+extern EsScan *es_log_tail_scan(Relation events, const EsStore *store);
 extern EsScan *es_log_scan(Relation events, const EsStore *store, Snapshot snapshot);
 extern EsScan *es_log_id_scan(Relation events, const EsStore *store, Snapshot snapshot);
 

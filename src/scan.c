@@ -28,11 +28,18 @@
 EsScan *
 es_scan_begin(Relation heap, Oid index, Snapshot snapshot, int nkeys)
 {
+	return es_scan_begin_open(heap, index_open(index, AccessShareLock), snapshot, nkeys);
+}
+
+/* The same with an index that is open; es_scan_end() closes it. */
+EsScan *
+es_scan_begin_open(Relation heap, Relation index, Snapshot snapshot, int nkeys)
+{
 	EsScan *scan = palloc(sizeof(EsScan));
 
 	scan->heap = heap;
-	scan->index = index_open(index, AccessShareLock);
-	scan->desc = es_compat_index_beginscan(heap, scan->index, snapshot, nkeys);
+	scan->index = index;
+	scan->desc = es_compat_index_beginscan(heap, index, snapshot, nkeys);
 	scan->slot = table_slot_create(heap, NULL);
 	scan->policies = NULL;
 	scan->nkeys = 0;

@@ -31,6 +31,7 @@ typedef struct EsScan
 } EsScan;
 
 extern EsScan *es_scan_begin(Relation heap, Oid index, Snapshot snapshot, int nkeys);
+extern EsScan *es_scan_begin_open(Relation heap, Relation index, Snapshot snapshot, int nkeys);
 extern void es_scan_text_key(EsScan *scan, AttrNumber column, StrategyNumber strategy, text *value);
 extern void es_scan_int8_key(EsScan *scan, AttrNumber column, StrategyNumber strategy, int64 value);
 extern void es_scan_int4_key(EsScan *scan, AttrNumber column, StrategyNumber strategy, int32 value);
