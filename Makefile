@@ -6,6 +6,7 @@
 #	make bench		the store against other event stores, in half an hour at most
 #	make bench-quick	the store against bare tables, in under five minutes
 #	make bench-long		an append as the store grows, in an hour or so
+#	make baseline		the counts of instructions that the checks compare with
 #	make stress		publishing under two million events and crashes
 #	make mutants		proves the tests: broken stores that they must notice
 
@@ -28,11 +29,11 @@ SHLIB_LINK  = -luuid
 EXTRA_CLEAN = pg_eventstore--*.sql
 
 # The commands of the project itself; they find or install a server on their own.
-COMMANDS    = demo demo-stop check stress bench bench-quick bench-long mutants
+COMMANDS    = demo demo-stop check baseline stress bench bench-quick bench-long mutants
 ifeq ($(filter-out $(COMMANDS),$(or $(MAKECMDGOALS),all)),)
 
 .PHONY: $(COMMANDS)
-demo demo-stop check stress:
+demo demo-stop check baseline stress:
 	@script/$@
 bench:
 	@script/bench full $(ROWS)
