@@ -53,10 +53,11 @@ typedef struct Merge
 } Merge;
 
 static void
-advance(Branch *branch, ScanDirection direction)
+advance(const Merge *merge, Branch *branch)
 {
-	branch->slot = es_scan_next(branch->scan, direction);
-	if (branch->slot != NULL)
+	branch->slot = es_scan_next(branch->scan, merge->direction);
+	/* one that is alone is compared with none */
+	if (branch->slot != NULL && merge->n > 1)
 		branch->position = es_scan_int8(branch->slot, ES_EVENTS_POSITION);
 }
 
@@ -70,7 +71,8 @@ open_branch(Branch *branch, Relation events, Oid index, Snapshot snapshot, text 
 	branch->scan = es_load_scan(es_scan_begin(events, index, snapshot, name == NULL ? 2 : 3));
 	if (name != NULL)
 		es_scan_text_key(branch->scan, 1, BTEqualStrategyNumber, name);
-	es_scan_int8_key(branch->scan, column, BTGreaterStrategyNumber, after);
+	if (after > 0)
+		es_scan_int8_key(branch->scan, column, BTGreaterStrategyNumber, after);
 	es_scan_int8_key(branch->scan, column, BTLessStrategyNumber, before);
 	es_scan_seek(branch->scan);
 }
@@ -84,9 +86,10 @@ category_of_prefix(text *prefix)
 	return es_event_category(prefix);
 }
 
+/* What the scans sort out by themselves is taken out of the filter. */
 static Merge
-open_merge(Relation events, const EsStore *store, const EsFilter *filter, Snapshot snapshot,
-		   int64 after, int64 before, ScanDirection direction)
+open_merge(Relation events, const EsStore *store, EsFilter *filter, Snapshot snapshot, int64 after,
+		   int64 before, ScanDirection direction)
 {
 	Merge  merge = {1, NULL, direction};
 	Oid    index = store->events_position;
@@ -98,6 +101,7 @@ open_merge(Relation events, const EsStore *store, const EsFilter *filter, Snapsh
 		index = store->events_category;
 		names = filter->categories;
 		merge.n = filter->ncategories;
+		filter->ncategories = -1;
 	}
 	else if (category != NULL)
 	{
@@ -110,13 +114,14 @@ open_merge(Relation events, const EsStore *store, const EsFilter *filter, Snapsh
 		index = store->events_type;
 		names = filter->types;
 		merge.n = filter->ntypes;
+		filter->ntypes = -1;
 	}
 	merge.branches = palloc(Max(merge.n, 1) * sizeof(Branch));
 	for (int i = 0; i < merge.n; i++)
 	{
 		open_branch(&merge.branches[i], events, index, snapshot, names == NULL ? NULL : names[i],
 					after, before);
-		advance(&merge.branches[i], direction);
+		advance(&merge, &merge.branches[i]);
 	}
 	return merge;
 }
@@ -127,6 +132,8 @@ next_branch(Merge *merge)
 {
 	Branch *best = NULL;
 
+	if (merge->n == 1)
+		return merge->branches[0].slot == NULL ? NULL : &merge->branches[0];
 	for (int i = 0; i < merge->n; i++)
 	{
 		Branch *branch = &merge->branches[i];
@@ -166,10 +173,19 @@ typedef struct Read
 	Relation      events;
 	EsFilter      filter;
 	Merge         merge;
-	Branch       *current; /* whose row was the last answer */
+	Branch       *current;   /* whose row was the last answer */
+	bool          wants_all; /* the filter hardly ever refuses a row */
 	int64         left;
 	MemoryContext scratch; /* of the filter, for one row */
 } Read;
+
+/* Is there nothing left to filter by but the tenant? */
+static bool
+is_wide(const EsFilter *filter)
+{
+	return filter->ncategories < 0 && filter->ntypes < 0 && filter->prefix == NULL &&
+		   TIMESTAMP_IS_NOBEGIN(filter->since) && TIMESTAMP_IS_NOEND(filter->until);
+}
 
 static void *
 open_read(FunctionCallInfo fcinfo, Snapshot snapshot)
@@ -191,6 +207,7 @@ open_read(FunctionCallInfo fcinfo, Snapshot snapshot)
 	read->merge =
 		open_merge(read->events, store, &read->filter, snapshot, after, Min(before, horizon + 1),
 				   backwards ? BackwardScanDirection : ForwardScanDirection);
+	read->wants_all = is_wide(&read->filter);
 	read->scratch =
 		AllocSetContextCreate(CurrentMemoryContext, "es_read filter", ALLOCSET_SMALL_SIZES);
 	return read;
@@ -217,9 +234,12 @@ next_of_read(void *reader, EsRow *row)
 	for (;;)
 	{
 		if (read->current != NULL)
-			advance(read->current, read->merge.direction);
+			advance(&read->merge, read->current);
 		if ((read->current = next_branch(&read->merge)) == NULL)
 			return false;
+		/* a row is taken apart once, if it is going to be answered */
+		if (read->wants_all)
+			slot_getsomeattrs(read->current->slot, Max(row->last, ES_EVENTS_TENANT));
 		if (wants(read, read->current->slot))
 			break;
 		CHECK_FOR_INTERRUPTS();

@@ -23,11 +23,15 @@ es_reader_init_row(const EsReaderKind *kind, EsRow *row, int wanted, Datum *valu
 	row->nulls = nulls;
 	row->natts = kind->natts;
 	row->last = 0;
+	row->ncopies = 0;
 	memset(nulls, true, kind->natts * sizeof(bool));
 	for (int i = 0; i < kind->natts; i++)
 	{
-		row->columns[i] = wanted & (1 << i) ? kind->columns[i] : 0;
-		row->last = Max(row->last, row->columns[i]);
+		if (kind->columns[i] == 0 || (wanted & (1 << i)) == 0)
+			continue;
+		row->last = Max(row->last, kind->columns[i]);
+		row->copies[row->ncopies].from = kind->columns[i] - 1;
+		row->copies[row->ncopies++].to = i;
 	}
 }
 
@@ -35,15 +39,22 @@ es_reader_init_row(const EsReaderKind *kind, EsRow *row, int wanted, Datum *valu
 void
 es_reader_fill(EsRow *row, TupleTableSlot *event)
 {
-	slot_getsomeattrs(event, row->last);
-	for (int i = 0; i < row->natts; i++)
-	{
-		AttrNumber column = row->columns[i];
+	Datum       *values = row->values;
+	bool        *nulls = row->nulls;
+	const Datum *from_values;
+	const bool  *from_nulls;
+	int          n = row->ncopies;
 
-		if (column == 0)
-			continue;
-		row->values[i] = event->tts_values[column - 1];
-		row->nulls[i] = event->tts_isnull[column - 1];
+	slot_getsomeattrs(event, row->last);
+	from_values = event->tts_values;
+	from_nulls = event->tts_isnull;
+	for (int i = 0; i < n; i++)
+	{
+		int from = row->copies[i].from;
+		int to = row->copies[i].to;
+
+		values[to] = from_values[from];
+		nulls[to] = from_nulls[from];
 	}
 }
 

@@ -21,7 +21,12 @@ typedef struct EsRow
 	bool      *nulls;
 	int        natts;
 	AttrNumber last; /* the last column of es.events that is wanted */
-	AttrNumber columns[ES_READER_MAX_NATTS];
+	int        ncopies;
+	struct
+	{
+		int16 from; /* column of es.events, counted from 0 */
+		int16 to;
+	} copies[ES_READER_MAX_NATTS];
 } EsRow;
 
 /*
