@@ -24,6 +24,12 @@ COMMENT ON FUNCTION pg_eventstore_guard() IS
 'Trigger function of the guards on es.events; who may execute it may own a store.';
 REVOKE ALL ON FUNCTION pg_eventstore_guard() FROM PUBLIC;
 
+-- Not part of the public API either: what the planner asks about functions that read.
+CREATE FUNCTION pg_eventstore_support(internal) RETURNS internal
+AS 'MODULE_PATHNAME', 'es_read_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION pg_eventstore_support(internal) IS
+'Planner support function of es_load, es_read and es_rehydrate.';
+
 -- Append
 
 CREATE FUNCTION es_append(
@@ -110,7 +116,8 @@ CREATE FUNCTION es_load(
     "position" bigint,
     payload bytea
 )
-AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE ROWS 100;
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE ROWS 100
+SUPPORT pg_eventstore_support;
 COMMENT ON FUNCTION es_load(text, bigint, bigint, timestamptz, timestamptz, bigint, boolean, text) IS
 'Loads the events of a stream in the order of their versions; all bounds are inclusive.';
 
@@ -184,7 +191,8 @@ CREATE FUNCTION es_read(
     payload bytea,
     tenant text
 )
-AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE ROWS 1000;
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE ROWS 1000
+SUPPORT pg_eventstore_support;
 COMMENT ON FUNCTION es_read(bigint, bigint, text[], text[], text, timestamptz, timestamptz, bigint, boolean, text) IS
 'Reads published events of the whole log in position order, after < position < before.';
 
@@ -290,7 +298,8 @@ CREATE FUNCTION es_rehydrate(
     "position" bigint,
     payload bytea
 )
-AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE ROWS 100;
+AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE ROWS 100
+SUPPORT pg_eventstore_support;
 COMMENT ON FUNCTION es_rehydrate(text, integer, text) IS
 'The newest snapshot that fits (kind ''snapshot'', the state in data) and the events behind it, or all events; in one round trip.';
 

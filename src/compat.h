@@ -14,6 +14,7 @@
 #include "common/jsonapi.h"
 #include "executor/executor.h"
 #include "mb/pg_wchar.h"
+#include "optimizer/paths.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
@@ -165,6 +166,17 @@ es_compat_may_execute(Oid procid, Oid roleid)
 	return object_aclcheck(ProcedureRelationId, procid, roleid, ACL_EXECUTE) == ACLCHECK_OK;
 #else
 	return pg_proc_aclcheck(procid, roleid, ACL_EXECUTE) == ACLCHECK_OK;
+#endif
+}
+
+/* The order that an expression of one relation gives, if the query has a use for it. */
+static inline List *
+es_compat_expression_pathkey(PlannerInfo *root, Expr *expr, Oid opno, Relids rel)
+{
+#if PG_VERSION_NUM >= 160000
+	return build_expression_pathkey(root, expr, opno, rel, false);
+#else
+	return build_expression_pathkey(root, expr, NULL, opno, rel, false);
 #endif
 }
 

@@ -156,9 +156,19 @@ close_load(void *reader)
 	pfree(load);
 }
 
-const EsReaderKind es_load_reader = {"es_load",          es_load,       8,
-									 ES_EVENT_ROW_NATTS, es_rows_event, open_load,
-									 next_of_load,       close_load};
+const EsReaderKind es_load_reader = {
+	.name = "es_load",
+	.function = es_load,
+	.nargs = 8,
+	.natts = ES_EVENT_ROW_NATTS,
+	.columns = es_rows_event,
+	.order = 1,
+	.max_count = 5,
+	.backwards = 6,
+	.open = open_load,
+	.next = next_of_load,
+	.close = close_load,
+};
 
 /*
  * es_load(stream, from_version, to_version, since, until, max_count, backwards,

@@ -260,8 +260,19 @@ close_read(void *reader)
 	pfree(read);
 }
 
-const EsReaderKind es_read_reader = {"es_read",   es_read,   10,           ES_LOG_ROW_NATTS,
-									 es_rows_log, open_read, next_of_read, close_read};
+const EsReaderKind es_read_reader = {
+	.name = "es_read",
+	.function = es_read,
+	.nargs = 10,
+	.natts = ES_LOG_ROW_NATTS,
+	.columns = es_rows_log,
+	.order = 1,
+	.max_count = 1,
+	.backwards = 8,
+	.open = open_read,
+	.next = next_of_read,
+	.close = close_read,
+};
 
 /*
  * es_read(after, max_count, categories, types, stream_prefix, since, until,

@@ -13,26 +13,33 @@
  */
 #include "postgres.h"
 
+#include "access/stratnum.h"
 #include "access/sysattr.h"
 #include "catalog/pg_language.h"
+#include "catalog/pg_opfamily.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "nodes/pathnodes.h"
+#include "nodes/supportnodes.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/pathnode.h"
 #include "optimizer/paths.h"
 #include "optimizer/restrictinfo.h"
 #include "parser/parsetree.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
 #include "read_node.h"
 #include "read_plan.h"
 #include "store.h"
+
+PG_FUNCTION_INFO_V1(es_read_support);
 
 static set_rel_pathlist_hook_type previous_pathlist = NULL;
 
@@ -183,9 +190,31 @@ plan_node(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *targets, L
 static CustomPathMethods path_methods = {.CustomName = "pg_eventstore",
 										 .PlanCustomPath = plan_node};
 
+/* The order in which the rows come, as far as it is known before they do. */
+static List *
+find_order(PlannerInfo *root, RelOptInfo *rel, const EsReaderKind *kind, FuncExpr *call)
+{
+	StrategyNumber strategy = BTLessStrategyNumber;
+	Var           *column = makeVar(rel->relid, kind->order, INT8OID, -1, InvalidOid, 0);
+
+	if (kind->backwards >= 0)
+	{
+		Const *backwards = list_nth(call->args, kind->backwards);
+
+		if (!IsA(backwards, Const))
+			return NIL;
+		if (!backwards->constisnull && DatumGetBool(backwards->constvalue))
+			strategy = BTGreaterStrategyNumber;
+	}
+	return es_compat_expression_pathkey(root, (Expr *) column,
+										get_opfamily_member(INTEGER_BTREE_FAM_OID, INT8OID, INT8OID,
+															strategy),
+										rel->relids);
+}
+
 /* Takes the place of the function scan, whose costs it has. */
 static void
-replace_function_scan(RelOptInfo *rel, Path *scan, int kind)
+replace_function_scan(RelOptInfo *rel, Path *scan, int kind, List *order)
 {
 	CustomPath *path = makeNode(CustomPath);
 
@@ -197,6 +226,7 @@ replace_function_scan(RelOptInfo *rel, Path *scan, int kind)
 	path->path.rows = scan->rows;
 	path->path.startup_cost = scan->startup_cost;
 	path->path.total_cost = scan->total_cost;
+	path->path.pathkeys = order;
 	path->flags = CUSTOMPATH_SUPPORT_PROJECTION;
 	path->custom_private = list_make1_int(kind);
 	path->methods = &path_methods;
@@ -207,13 +237,57 @@ replace_function_scan(RelOptInfo *rel, Path *scan, int kind)
 static void
 pathlist(PlannerInfo *root, RelOptInfo *rel, Index rti, RangeTblEntry *rte)
 {
-	int   kind;
-	Path *scan;
+	FuncExpr *call;
+	Path     *scan;
+	int       kind;
 
 	if (previous_pathlist != NULL)
 		previous_pathlist(root, rel, rti, rte);
-	if (find_call(root, rte, &kind) != NULL && (scan = find_function_scan(rel)) != NULL)
-		replace_function_scan(rel, scan, kind);
+	call = find_call(root, rte, &kind);
+	if (call == NULL || (scan = find_function_scan(rel)) == NULL)
+		return;
+	replace_function_scan(rel, scan, kind, find_order(root, rel, es_read_node_kinds[kind], call));
+}
+
+/* What the catalog says of the number of rows. */
+static double
+default_rows(Oid function)
+{
+	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	double    rows;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	rows = ((Form_pg_proc) GETSTRUCT(tuple))->prorows;
+	ReleaseSysCache(tuple);
+	return rows;
+}
+
+/*
+ * The readers' support function.  A bound by max_count lowers the estimate.  It
+ * is also what loads the library in time to plan the session's first call.
+ */
+Datum
+es_read_support(PG_FUNCTION_ARGS)
+{
+	SupportRequestRows *request = (SupportRequestRows *) PG_GETARG_POINTER(0);
+	FuncExpr           *call;
+	Const              *max_count;
+	int                 kind;
+
+	if (!IsA(request, SupportRequestRows) || request->root == NULL || !is_funcclause(request->node))
+		PG_RETURN_POINTER(NULL);
+	call = (FuncExpr *) request->node;
+	kind = find_kind(call);
+	if (kind < 0 || es_read_node_kinds[kind]->max_count < 0)
+		PG_RETURN_POINTER(NULL);
+	max_count = (Const *) estimate_expression_value(request->root,
+													list_nth(call->args,
+															 es_read_node_kinds[kind]->max_count));
+	if (!IsA(max_count, Const) || max_count->constisnull)
+		PG_RETURN_POINTER(NULL);
+	request->rows = Min(default_rows(call->funcid), (double) DatumGetInt64(max_count->constvalue));
+	PG_RETURN_POINTER(request);
 }
 
 /* Called once, from _PG_init. */

@@ -43,7 +43,10 @@ typedef struct EsReaderKind
 	PGFunction        function;
 	int               nargs;
 	int               natts;
-	const AttrNumber *columns; /* of es.events; 0: a text from elsewhere */
+	const AttrNumber *columns;   /* of es.events; 0: a text from elsewhere */
+	AttrNumber        order;     /* the bigint column that the rows are in order of */
+	int               max_count; /* the number of that argument; -1: there is none */
+	int               backwards; /* the same */
 	void *(*open)(FunctionCallInfo fcinfo, Snapshot snapshot);
 	bool (*next)(void *reader, EsRow *row);
 	void (*close)(void *reader);

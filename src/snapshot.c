@@ -400,8 +400,18 @@ static const AttrNumber rehydrate_row[] = {
 };
 
 const EsReaderKind es_rehydrate_reader = {
-	"es_rehydrate",    es_rehydrate,   3, 9, rehydrate_row, open_rehydrate,
-	next_of_rehydrate, close_rehydrate};
+	.name = "es_rehydrate",
+	.function = es_rehydrate,
+	.nargs = 3,
+	.natts = lengthof(rehydrate_row),
+	.columns = rehydrate_row,
+	.order = 2,
+	.max_count = -1,
+	.backwards = -1,
+	.open = open_rehydrate,
+	.next = next_of_rehydrate,
+	.close = close_rehydrate,
+};
 
 /*
  * es_rehydrate(stream, schema_version, tenant) returns the newest snapshot, if
