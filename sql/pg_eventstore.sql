@@ -25,9 +25,9 @@ COMMENT ON FUNCTION pg_eventstore_guard() IS
 REVOKE ALL ON FUNCTION pg_eventstore_guard() FROM PUBLIC;
 
 -- Not part of the public API either: what the planner asks about functions that read.
-CREATE FUNCTION pg_eventstore_support(internal) RETURNS internal
+CREATE FUNCTION pg_eventstore_support(pg_catalog.internal) RETURNS pg_catalog.internal
 AS 'MODULE_PATHNAME', 'es_read_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION pg_eventstore_support(internal) IS
+COMMENT ON FUNCTION pg_eventstore_support(pg_catalog.internal) IS
 'Planner support function of es_load, es_read and es_rehydrate.';
 
 -- Append

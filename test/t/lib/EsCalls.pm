@@ -83,7 +83,7 @@ sub es_calls_store
 }
 
 # The functions of the extension: name, and whether it is about a tenant that it need
-# not be told.
+# not be told.  (What takes the type internal cannot be called from SQL.)
 sub es_functions
 {
 	my ($node, $db) = @_;
@@ -92,7 +92,8 @@ sub es_functions
 		SELECT p.proname, coalesce('tenant' = ANY (p.proargnames[p.pronargs - p.pronargdefaults + 1:p.pronargs]), false)
 		FROM pg_catalog.pg_proc AS p
 		JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
-		JOIN pg_catalog.pg_extension AS e ON d.refobjid = e.oid AND e.extname = 'pg_eventstore' ORDER BY 1));
+		JOIN pg_catalog.pg_extension AS e ON d.refobjid = e.oid AND e.extname = 'pg_eventstore'
+		WHERE NOT 'internal'::regtype = ANY (p.proargtypes) ORDER BY 1));
 
 	return map { my ($name, $takes) = split /\|/; [ $name, $takes eq 't' ] } split /\n/, $found;
 }
