@@ -30,6 +30,7 @@ is(value(q(SELECT string_agg(topic || ' ' || status, ', ' ORDER BY topic) FROM e
 	'es_status() says so');
 value(q(SELECT es_append('a-1', 0, 'T', '{}')));
 is(value('SELECT count(*) FROM es_read()'), '0', 'nothing is published by itself');
+is(value(q(EXPLAIN (COSTS OFF) SELECT * FROM es_load('a-1'))), 'Custom Scan (es_load)', 'the first statement of a session is planned with the library');
 is(value(q(SELECT status, hint LIKE '%es_start_worker()%' FROM es_status() WHERE topic = 'publisher')), 'error|t', 'es_status() says what to do');
 my $waiter = EsClient->new($node, name => 'waiter');
 $waiter->tell(q(SELECT es_wait(1, '1h')));
