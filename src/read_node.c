@@ -18,7 +18,6 @@
 
 #include "access/heaptoast.h"
 #include "catalog/objectaccess.h"
-#include "commands/explain.h"
 #include "executor/executor.h"
 #include "funcapi.h"
 #include "fmgr.h"

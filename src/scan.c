@@ -5,8 +5,8 @@
  *
  * Begin a scan with the number of keys that it may have; set keys, in the order
  * of the index's columns; seek; then fetch rows in one direction.  Setting keys
- * and seeking again re-uses the scan, and there may be fewer then.  The row that was fetched is in
- *the scan's slot until the next fetch or seek.
+ * and seeking again re-uses the scan, and there may be fewer then.  The row that
+ * was fetched is in the scan's slot until the next fetch or seek.
  */
 #include "postgres.h"
 
