@@ -176,6 +176,14 @@ same_ok('acme', qq(SELECT es_stream_version('%'), es_position('%'), (SELECT coun
 my ($out, $err) = kept_ok('acme', qq(SELECT es_append('x-1', -1, 'T', '{}', id => '$id')), 'SE002');
 like($err, qr/"reason": "elsewhere".*"stream": "s-1"/, 'SE002 tells of the own stream');
 
+# an index of the user's own that is unique over all tenants tells that there is something, and not what
+$node->safe_psql('postgres', q(CREATE UNIQUE INDEX mine ON es.events ((data ->> 'number'), stream);
+	SELECT es_append('n-1', 0, 'SecretType', '{"number": 1}', tenant => 'b')));
+($out, $err) = kept_ok('acme', q(SELECT es_append('n-1', 0, 'T', '{"number": 1}')), '23505');
+unlike($err, qr/DETAIL/, 'a unique violation has no DETAIL');
+$node->safe_psql('postgres', 'DROP INDEX es.mine');
+$b_has = all_of('b');
+
 # ------------------------------------------------------------ snapshots
 
 same_ok('acme', q(SELECT * FROM es_load_snapshot('%')), 'secret-1', 'nix-1');
@@ -350,6 +358,34 @@ kept_ok('stranger', 'TABLE work.call_of_acme', '42501');
 kept_ok('acme', "TABLE work.$_", '00000') for qw(view_of_acme invoked_of_acme invoked_of_reader call_of_acme call_of_reader view_of_reader);
 kept_ok('acme', "COPY (SELECT * FROM work.$_ WHERE work.leak_text(stream)) TO STDOUT", '00000') for qw(view_of_acme invoked_of_reader view_of_reader);
 
+# ------------------------------------------------------------ readers in FROM
+
+# They are a node of the executor's where they stand alone; what looks at their rows
+# may be pushed down to it.
+for my $reader (q(es_read(tenant => '*')), q(es_load('s-1')), q(es_rehydrate('s-1')), q(es_streams(tenant => '*')), qq(es_event('$id')),
+	q(es_load_snapshot('s-1')), 'pg_eventstore_outbox()')
+{
+	kept_ok('acme', $_, '00000') for "SELECT * FROM $reader AS r WHERE work.leak_text(r::text)", "SELECT r FROM $reader AS r LIMIT 1",
+	  "SELECT count(*) FROM generate_series(1, 3) AS n, $reader AS r WHERE work.leak_text(r::text || n)", "SELECT $reader",
+	  "EXPLAIN ANALYZE VERBOSE SELECT * FROM $reader AS r WHERE work.leak_text(r::text)",
+	  "BEGIN; DECLARE c SCROLL CURSOR FOR SELECT * FROM $reader; FETCH ALL c; FETCH BACKWARD ALL c; FETCH FIRST c; COMMIT";
+	kept_ok('stranger', "SELECT * FROM $reader", '42501');
+}
+kept_ok('acme', q(SELECT l.* FROM (VALUES ('a'), ('b')) AS t(x), LATERAL es_load('s-1', tenant => x) AS l), 'SE007');
+kept_ok('acme', q(SELECT l.* FROM (VALUES ('*'), ('b')) AS t(x), LATERAL es_read(tenant => x) AS l), 'SE007');
+kept_ok('acme', q(SELECT l.* FROM (VALUES ('a'), ('b')) AS t(x), LATERAL es_rehydrate('s-1', tenant => x) AS l LIMIT 1), '00000');
+$node->safe_psql('postgres', q(
+	CREATE FUNCTION work.open_read() RETURNS refcursor LANGUAGE plpgsql SECURITY DEFINER AS $$
+	DECLARE c refcursor := 'c'; BEGIN OPEN c FOR SELECT * FROM es_read(tenant => '*'); RETURN c; END $$;
+	ALTER FUNCTION work.open_read() OWNER TO reader));
+kept_ok($_->[0], 'BEGIN; SELECT work.open_read(); FETCH ALL c', $_->[1], "FETCH of a reader's cursor") for [ 'stranger', '42501' ], [ 'acme', '00000' ];
+# what a reader has begun with holds to its end
+my $fetcher = EsClient->new($node, name => 'fetcher');
+$fetcher->run($_) for 'SET ROLE two', 'BEGIN', q(DECLARE c CURSOR FOR SELECT tenant FROM es_read(tenant => '*', backwards => true)), 'FETCH 1 c';
+$node->safe_psql('postgres', join ';', map { qq(SELECT es_grant_tenant('two', 'x$_'), es_revoke_tenant('two', 'x$_')) } 1 .. 20);
+is(join(' ', sort keys %{ { map { $_->[0] => 1 } @{ $fetcher->run('FETCH ALL c')->{rows} } } }), 'a c', 'bindings may change while a reader reads');
+$fetcher->close;
+
 # ------------------------------------------------------------ roles that change within a session
 
 $node->safe_psql('postgres', q(
@@ -407,7 +443,8 @@ gets_ok('union_of', 'SELECT DISTINCT tenant FROM es.events ORDER BY 1', "a\nb", 
 kept_ok('union_of', q(SELECT es_append('s-1', -1, 'T', '{}')), 'SE007');
 gets_ok('bypass', 'SELECT count(DISTINCT tenant) FROM es.events', '4', 'BYPASSRLS bypasses');
 gets_ok('bypass', q(SELECT count(DISTINCT tenant) FROM es_read(tenant => '*')), '4', '... in the functions, too');
-# by the tables' owner, if it is no superuser, see 024_access.pl
+$node->safe_psql('postgres', q(CREATE VIEW work.view_of_aloof AS SELECT * FROM es.events; ALTER VIEW work.view_of_aloof OWNER TO aloof; GRANT SELECT ON work.view_of_aloof TO PUBLIC));
+kept_ok('stranger', 'TABLE work.view_of_aloof');
 $node->safe_psql('postgres', q(SELECT es_grant_tenant('renamed', 'a'), es_grant_tenant('again', 'a'); ALTER ROLE renamed RENAME TO alias));
 gets_ok('alias', 'SELECT DISTINCT tenant FROM es.events', 'a', 'a role that is renamed stays bound');
 kept_ok('alias', q(SELECT es_append('s-1', -1, 'T', '{}', tenant => 'b')), 'SE007');
