@@ -314,19 +314,39 @@ es_state_ok($node, q(SELECT es_grant_tenant('acme', 'd')), '55006', 'which canno
 $node->safe_psql('postgres', q(SELECT es_drop_channel('es_open')));
 # what every listener hears is numbers
 my $listener = EsClient->new($node, name => 'listener');
-$listener->run('SET ROLE stranger; LISTEN es_events; LISTEN es_of_b; LISTEN es_of_a');
-$node->safe_psql('postgres', q(SELECT es_append('secret-2', -1, 'SecretType', '{"is": "secret"}', tenant => 'b'); SELECT es_wait(es_position('secret-2', tenant => 'b'))));
-$b_has = all_of('b');
-my $heard = '';
-for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+$listener->run('SET ROLE stranger; LISTEN es_events; LISTEN es_of_b; LISTEN es_of_a; LISTEN es_late');
+# What it hears up to a notification on this channel.
+sub hear
 {
-	$heard .= join "\n", map { join '|', @$_ } @{ $listener->run('SELECT 1')->{rows} };
-	last if $heard =~ /es_of_b/;
-	select(undef, undef, undef, 0.1);
+	my ($channel) = @_;
+	my $heard = '';
+
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		$heard .= join "\n", map { join '|', @$_ } @{ $listener->run('SELECT 1')->{rows} };
+		last if $heard =~ /"$channel" with payload/;
+		select(undef, undef, undef, 0.1);
+	}
+	return $heard;
 }
+$node->safe_psql('postgres', q(SELECT es_append('secret-2', -1, 'SecretType', '{"is": "secret"}', tenant => 'b')));
+$b_has = all_of('b');
+my $heard = hear('es_of_b');
 like($heard, qr/"es_of_b" with payload/, 'a listener is woken for b');
 unlike($heard, qr/secret/i, 'and told nothing of it');
-$listener->close;
+# A channel that carries events and a binding that meet: neither sees the other before it is committed.
+my $late = EsClient->new($node, name => 'late');
+is($late->run($_)->{state}, '00000', $_) for 'BEGIN', q(SELECT es_create_channel('es_late', '{"kind": "event", "public": true, "tenant": "e"}'));
+is($node->safe_psql('postgres', q(CREATE ROLE of_e; SELECT es_grant_tenant('of_e', 'e'))), 't', 'meanwhile the tenant is bound');
+$late->run('COMMIT');
+$node->safe_psql('postgres', q(SELECT es_append('secret-1', -1, 'SecretType', '{"is": "secret"}', tenant => 'e');
+	SELECT es_append('secret-2', -1, 'SecretType', '{"is": "secret"}', tenant => 'b')));
+$b_has = all_of('b');
+$heard = hear('es_of_b');
+like($heard, qr/"es_of_b" with payload/, 'a listener is woken again');
+unlike($heard, qr/secret/i, 'and told nothing of what is bound by now');
+$_->close for $listener, $late;
+$node->safe_psql('postgres', q(SELECT es_drop_channel('es_late'), es_revoke_tenant('of_e', '*')));
 
 # ------------------------------------------------------------ functions and views of others
 
@@ -441,8 +461,8 @@ for my $role (qw(member aloof deep))
 }
 gets_ok('union_of', 'SELECT DISTINCT tenant FROM es.events ORDER BY 1', "a\nb", 'of two bound roles, it may use the tenants of both');
 kept_ok('union_of', q(SELECT es_append('s-1', -1, 'T', '{}')), 'SE007');
-gets_ok('bypass', 'SELECT count(DISTINCT tenant) FROM es.events', '4', 'BYPASSRLS bypasses');
-gets_ok('bypass', q(SELECT count(DISTINCT tenant) FROM es_read(tenant => '*')), '4', '... in the functions, too');
+gets_ok('bypass', 'SELECT count(DISTINCT tenant) FROM es.events', '5', 'BYPASSRLS bypasses');
+gets_ok('bypass', q(SELECT count(DISTINCT tenant) FROM es_read(tenant => '*')), '5', '... in the functions, too');
 $node->safe_psql('postgres', q(CREATE VIEW work.view_of_aloof AS SELECT * FROM es.events; ALTER VIEW work.view_of_aloof OWNER TO aloof; GRANT SELECT ON work.view_of_aloof TO PUBLIC));
 kept_ok('stranger', 'TABLE work.view_of_aloof');
 $node->safe_psql('postgres', q(SELECT es_grant_tenant('renamed', 'a'), es_grant_tenant('again', 'a'); ALTER ROLE renamed RENAME TO alias));
@@ -476,7 +496,7 @@ gets_ok('again', q(SELECT count(*) FROM es_read(tenant => '*')), '0');
 gets_ok('again', q(SELECT count(*) FROM es_streams(tenant => '*')), '0');
 gets_ok('again', q(SELECT es_head()), '0');
 $node->safe_psql('postgres', q(SELECT es_revoke_tenant('again', '*')));
-gets_ok('again', 'SELECT count(DISTINCT tenant) FROM es.events', '4', 'until it is released');
+gets_ok('again', 'SELECT count(DISTINCT tenant) FROM es.events', '5', 'until it is released');
 
 # In one session, from one statement to the next, rolled back and not.
 ($out, $err) = run_as('boss', q(
@@ -485,12 +505,12 @@ gets_ok('again', 'SELECT count(DISTINCT tenant) FROM es.events', '4', 'until it 
 	SAVEPOINT s; SELECT es_grant_tenant('desk', 'c'); SET LOCAL ROLE desk; SELECT 'two', count(DISTINCT tenant) FROM es.events; ROLLBACK TO s;
 	SET LOCAL ROLE desk; SELECT 'one', count(DISTINCT tenant) FROM es.events; SELECT count(DISTINCT tenant) FROM es_read(tenant => '*'); ROLLBACK;
 	SET ROLE desk; SELECT 'none', count(DISTINCT tenant) FROM es.events; SELECT count(DISTINCT tenant) FROM es_read(tenant => '*')));
-is(join(' ', split /\s+/, $out), 'before|4 t bound|1 1 t two|2 one|1 1 none|4 4', 'a binding holds at once, and is rolled back with its transaction') or diag $err;
+is(join(' ', split /\s+/, $out), 'before|5 t bound|1 1 t two|2 one|1 1 none|5 5', 'a binding holds at once, and is rolled back with its transaction') or diag $err;
 
 # A session that is open notices at its next statement, in a transaction too.
 my $open = EsClient->new($node, name => 'open');
 $open->run('SET ROLE desk');
-is($open->value('SELECT count(DISTINCT tenant) FROM es.events'), 4, 'not bound yet');
+is($open->value('SELECT count(DISTINCT tenant) FROM es.events'), 5, 'not bound yet');
 $open->run('BEGIN');
 is($open->run(q(SELECT es_append('s-9', -1, 'T', '{}', tenant => 'd')))->{state}, '00000', 'it appends wherever it likes');
 $node->safe_psql('postgres', q(SELECT es_grant_tenant('desk', 'a')));
