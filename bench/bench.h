@@ -103,11 +103,11 @@ typedef struct Contender
 	Table             *table;
 	const char        *statement; /* $1 ... where it is prepared */
 	const char *const *more;      /* further statements of a call, up to NULL */
-	bool               prepared;
+	bool               unprepared;
 	const char        *channel; /* that its listener has; NULL: nobody is told */
 	void (*fill)(Call *call);
-	void (*send)(Side *side, const Call *call);
-	bool (*appended)(const PGresult *result); /* NULL: whatever is no error */
+	void (*send)(Side *side, const Call *call); /* NULL: executes the statement */
+	bool (*appended)(const PGresult *result);   /* NULL: whatever is no error */
 } Contender;
 
 /* The first contender's figure is to be at most, or at least, so many times another's. */
@@ -197,6 +197,13 @@ typedef struct Load
 	double  seconds;
 } Load;
 
+/* What a target is. */
+typedef enum Bound
+{
+	AT_MOST,
+	AT_LEAST
+} Bound;
+
 /* A median and its quartiles. */
 typedef struct Spread
 {
@@ -221,7 +228,7 @@ extern void            bench_add_string(Call *call, const char *string);
 extern void            bench_add_int(Call *call, int64_t number);
 extern void            bench_add_element(Text *array, const char *value);
 extern const char     *bench_category_of(const Event *event, char category[40]);
-extern void            bench_send_prepared(Side *side, const Call *call);
+extern void            bench_send(Side *side, const Call *call);
 
 /* peers.c */
 extern const Contender bench_message_db;
@@ -271,6 +278,7 @@ extern void    bench_prepare(Side *side);
 /* rounds.c */
 extern void bench_share_cpu(int pid);
 extern int  bench_begin_sides(Side *sides, const Row *row, const char *info, PGconn *admin);
+extern int  bench_find_side(const Side *sides, int n, const Contender *contender);
 extern void bench_send_calls(Side *side, const Row *row, const Call *calls);
 extern void bench_time_calls(Side *side, const Row *row, Call *calls, int round);
 extern void bench_run_row(const Row *row, const char *info, PGconn *admin);
@@ -314,10 +322,8 @@ extern void bench_report_cell(const char *format, ...) __attribute__((format(pri
 extern void bench_report_spread(int decimals, Spread spread);
 extern void bench_report_line(void);
 extern void bench_report_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
-extern void bench_report_at_most(const Row *row, double figure, double target, const char *format,
-								 ...) __attribute__((format(printf, 4, 5)));
-extern void bench_report_at_least(const Row *row, double figure, double target, const char *format,
-								  ...) __attribute__((format(printf, 4, 5)));
+extern void bench_report_target(const Row *row, double figure, Bound bound, double target,
+								const char *format, ...) __attribute__((format(printf, 5, 6)));
 extern void bench_report_missing(const Row *row, const Contender *contender);
 extern void bench_report_end(const char *directory, Level level);
 

@@ -20,10 +20,8 @@ const Contender bench_append = {
 	.name = "es_append",
 	.table = &bench_store_table,
 	.statement = "SELECT es_append($1, $2, $3, $4)",
-	.prepared = true,
 	.channel = "es_events",
 	.fill = fill_append,
-	.send = bench_send_prepared,
 };
 
 /* The id comes from the client and is a UUIDv7, as ours are: the cheapest INSERT. */
@@ -32,9 +30,7 @@ const Contender bench_bare = {
 	.table = &bench_bare_table,
 	.statement = "INSERT INTO bench.bare (version, recorded_at, id, tenant, stream, category,"
 				 " type, data) VALUES ($2, clock_timestamp(), $6, '', $1, $5, $3, $4)",
-	.prepared = true,
 	.fill = fill_bare,
-	.send = bench_send_prepared,
 };
 
 /* What one does without a publisher: the appending transaction notifies. */
@@ -42,10 +38,8 @@ const Contender bench_append_notify = {
 	.name = "es_append, NOTIFY in tx",
 	.table = &bench_store_table,
 	.statement = "SELECT pg_notify('bench', es_append($1, $2, $3, $4)::text)",
-	.prepared = true,
 	.channel = "bench",
 	.fill = fill_append,
-	.send = bench_send_prepared,
 };
 
 /* The same where there is no publisher: nothing but this transaction is at work. */
@@ -56,20 +50,16 @@ const Contender bench_bare_notify = {
 				 " category, type, data)"
 				 " VALUES ($2, clock_timestamp(), $6, '', $1, $5, $3, $4) RETURNING version)"
 				 " SELECT pg_notify('bench', version::text) FROM event",
-	.prepared = true,
 	.channel = "bench",
 	.fill = fill_bare,
-	.send = bench_send_prepared,
 };
 
 const Contender bench_batch = {
 	.name = "es_append_batch",
 	.table = &bench_store_table,
 	.statement = "SELECT * FROM es_append_batch($1, $2, $3, $4)",
-	.prepared = true,
 	.channel = "es_events",
 	.fill = fill_batch,
-	.send = bench_send_prepared,
 };
 
 const Contender bench_copy = {
@@ -77,6 +67,7 @@ const Contender bench_copy = {
 	.table = &bench_bare_table,
 	.statement = "COPY bench.bare (position, version, recorded_at, id, tenant, stream, category,"
 				 " type, data) FROM STDIN",
+	.unprepared = true,
 	.fill = fill_copy,
 	.send = send_copy,
 };
@@ -203,13 +194,20 @@ fill_copy(Call *call)
 	bench_add_param(call, text.bytes);
 }
 
+/* Sends a call in the contender's way, and takes its result. */
 void
-bench_send_prepared(Side *side, const Call *call)
+bench_send(Side *side, const Call *call)
 {
 	const Contender *contender = side->contender;
-	PGresult        *result = PQexecPrepared(side->conn, "call", call->nparams,
-											 (const char *const *) call->params, NULL, NULL, 0);
+	PGresult        *result;
 
+	if (contender->send != NULL)
+	{
+		contender->send(side, call);
+		return;
+	}
+	result = PQexecPrepared(side->conn, "call", call->nparams, (const char *const *) call->params,
+							NULL, NULL, 0);
 	bench_check(side->conn, contender->statement, result);
 	if (contender->appended != NULL && !contender->appended(result))
 		bench_die(contender->statement, "nothing was appended");

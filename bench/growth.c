@@ -136,8 +136,9 @@ report_stage(const Row *row, const Side sides[2], bool last)
 		return;
 	bench_report_note("Beside it: %d events in %d streams; %d rounds of %d events.", SMALL_EVENTS,
 					  SMALL_STREAMS, ROUNDS, row->calls);
-	bench_report_at_most(row, cpu.middle, row->target, "CPU of an append, %s / small store", name);
-	bench_report_at_most(row, wall.middle, row->target, "the same, wall time");
+	bench_report_target(row, cpu.middle, AT_MOST, row->target, "CPU of an append, %s / small store",
+						name);
+	bench_report_target(row, wall.middle, AT_MOST, row->target, "the same, wall time");
 }
 
 void

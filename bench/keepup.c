@@ -71,8 +71,8 @@ report_row(const Row *row, const Load *load, double drain_ms)
 			  bench_quantile(halves[0].events, halves[0].n, 0.5)) /
 			 (load->events / 2.0);
 	bench_report_note("%d looks.", load->nlags);
-	bench_report_at_most(row, growth, row->target, "growth of the lag, events an event");
-	bench_report_at_most(row, drain_ms, DRAIN_MS, "ms until all is published and told");
+	bench_report_target(row, growth, AT_MOST, row->target, "growth of the lag, events an event");
+	bench_report_target(row, drain_ms, AT_MOST, DRAIN_MS, "ms until all is published and told");
 }
 
 void

@@ -97,9 +97,9 @@ report_row(const Row *row, Caller *callers, int n, int samples)
 		bench_report_line();
 	}
 	bench_report_note("%d calls of each, in turns.", samples);
-	bench_report_at_most(row, median[0] / median[1], row->target,
-						 "median until the listener hears / with NOTIFY in the transaction");
-	bench_report_at_most(row, p99[0] / p99[1], row->target_p99, "the same, p99");
+	bench_report_target(row, median[0] / median[1], AT_MOST, row->target,
+						"median until the listener hears / with NOTIFY in the transaction");
+	bench_report_target(row, p99[0] / p99[1], AT_MOST, row->target_p99, "the same, p99");
 }
 
 void

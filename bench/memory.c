@@ -150,7 +150,8 @@ run_job(const Row *row, const Job *job, const char *info)
 	bench_report_line();
 	PQfinish(conn);
 	if (job->bounded)
-		bench_report_at_most(row, (most - before) / 1024, row->target, "MB more: %s", job->name);
+		bench_report_target(row, (most - before) / 1024, AT_MOST, row->target, "MB more: %s",
+							job->name);
 }
 
 void

@@ -39,9 +39,7 @@ const Contender bench_message_db = {
 	.name = "message-db",
 	.table = &message_db_table,
 	.statement = "SELECT write_message($1, $2, $3, $4, NULL, $5)",
-	.prepared = true,
 	.fill = fill_message_db,
-	.send = bench_send_prepared,
 };
 
 const Contender bench_emmett = {
@@ -49,9 +47,7 @@ const Contender bench_emmett = {
 	.table = &emmett_table,
 	.statement = "SELECT * FROM emt_append_to_stream($1::text[], $2::jsonb[], $3::jsonb[],"
 				 " '{1}'::text[], $4::text[], '{E}'::text[], $5, $6, $7, 'emt:default')",
-	.prepared = true,
 	.fill = fill_emmett,
-	.send = bench_send_prepared,
 	.appended = emmett_appended,
 };
 
@@ -74,9 +70,7 @@ const Contender bench_seed = {
 		" INSERT INTO event_outbox (id, event_id, event_type, aggregate_id, aggregate_type,"
 		"  event_data, created_at)"
 		" SELECT $7::uuid, $3, $4, $1, $2, $5, now() FROM event RETURNING id",
-	.prepared = true,
 	.fill = fill_seed,
-	.send = bench_send_prepared,
 	.appended = seed_appended,
 };
 
@@ -96,7 +90,6 @@ const Contender bench_seed_steps = {
 	.table = &seed_table,
 	.statement = "SELECT",
 	.more = seed_steps,
-	.prepared = true,
 	.fill = fill_seed,
 	.send = send_seed_steps,
 };
@@ -106,9 +99,7 @@ const Contender bench_pgq = {
 	.name = "PgQ",
 	.table = &pgq_table,
 	.statement = "SELECT pgq.insert_event('bench', $1, $2, $3, NULL, NULL, NULL)",
-	.prepared = true,
 	.fill = fill_pgq,
-	.send = bench_send_prepared,
 };
 
 /* Versions begin at 0 there, and -1 is no stream. */

@@ -228,7 +228,7 @@ write_lines(const char *directory, const char *name, const char *title)
 	height = 70 + (npanels + 1) / 2 * PANEL_HEIGHT;
 	file = begin(directory, name, height + 20, title);
 	for (int i = 0; i < npanels; i++)
-		write_panel(file, panels[i], 20 + i % 2 * PANEL_WIDTH, 60 + i / 2 * PANEL_HEIGHT);
+		write_panel(file, panels[i], 30 + i % 2 * PANEL_WIDTH, 60 + i / 2 * PANEL_HEIGHT);
 	for (int i = 0; i < nlines; i++)
 		fprintf(file, "<text x=\"%d\" y=\"%d\" fill=\"%s\">%s</text>\n", 20 + i % 4 * 210,
 				height - 15 + i / 4 * 18, colour_of(lines[i]), lines[i]);

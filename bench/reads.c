@@ -35,27 +35,25 @@ static Table log_table = {.name = "es.events",
 									 " SET enable_seqscan = off; SET enable_bitmapscan = off;"
 									 " SET enable_sort = off"};
 
-#define READER(title, where, sql, filler, sender)                                                  \
-	{                                                                                              \
-		.name = (title), .table = (where), .statement = (sql), .prepared = true, .fill = (filler), \
-		.send = (sender)                                                                           \
+#define READER(title, where, sql, filler, sender)                                                 \
+	{                                                                                             \
+		.name = (title), .table = (where), .statement = (sql), .fill = (filler), .send = (sender) \
 	}
 
 const Contender bench_load_stream =
-	READER("es_load", &log_table, "SELECT * FROM es_load($1)", fill_stream, bench_send_prepared);
+	READER("es_load", &log_table, "SELECT * FROM es_load($1)", fill_stream, NULL);
 const Contender bench_select_stream =
-	READER("SELECT", &log_table, SELECT_STREAM, fill_stream, bench_send_prepared);
-const Contender bench_load_limit =
-	READER("es_load, LIMIT 10", &log_table, "SELECT * FROM es_load($1) LIMIT 10", fill_stream,
-		   bench_send_prepared);
+	READER("SELECT", &log_table, SELECT_STREAM, fill_stream, NULL);
+const Contender bench_load_limit = READER("es_load, LIMIT 10", &log_table,
+										  "SELECT * FROM es_load($1) LIMIT 10", fill_stream, NULL);
 const Contender bench_select_limit =
-	READER("SELECT, LIMIT 10", &log_table, SELECT_STREAM " LIMIT 10", fill_stream,
-		   bench_send_prepared);
+	READER("SELECT, LIMIT 10", &log_table, SELECT_STREAM " LIMIT 10", fill_stream, NULL);
 
 const Contender bench_load_unprepared = {
 	.name = "es_load, unprepared",
 	.table = &log_table,
 	.statement = "SELECT * FROM es_load($1)",
+	.unprepared = true,
 	.fill = fill_stream,
 	.send = send_unprepared,
 };
@@ -64,16 +62,17 @@ const Contender bench_select_unprepared = {
 	.name = "SELECT, unprepared",
 	.table = &log_table,
 	.statement = SELECT_STREAM,
+	.unprepared = true,
 	.fill = fill_stream,
 	.send = send_unprepared,
 };
 
 const Contender bench_rehydrate_long =
 	READER("es_rehydrate, 200,000 events", &log_table, "SELECT * FROM es_rehydrate('long-0000')",
-		   fill_nothing, bench_send_prepared);
+		   fill_nothing, NULL);
 const Contender bench_rehydrate_short =
 	READER("es_rehydrate, 100 events", &log_table, "SELECT * FROM es_rehydrate('hundred-0000')",
-		   fill_nothing, bench_send_prepared);
+		   fill_nothing, NULL);
 
 const Contender bench_read_log =
 	READER("es_read", &log_table, "SELECT * FROM es_read($1, " PAGE ")", fill_nothing, send_pages);
@@ -116,7 +115,6 @@ const Contender bench_consume_pgq = {
 	.table = &queue_table,
 	.statement = "SELECT pgq.next_batch('bench', 'bench')",
 	.more = pgq_steps,
-	.prepared = true,
 	.fill = fill_nothing,
 	.send = send_pgq_batches,
 };
@@ -127,7 +125,7 @@ static Table    message_db_table = {.database = "message_db",
 									.setting = "SET search_path = message_store, public"};
 const Contender bench_message_db_stream =
 	READER("message-db", &message_db_table, "SELECT * FROM get_stream_messages($1, 0, -1)",
-		   fill_stream, bench_send_prepared);
+		   fill_stream, NULL);
 
 static void
 fill_stream(Call *call)

@@ -19,6 +19,7 @@ static Text details;  /* Markdown */
 static Text targets;  /* the same: rows of the table of targets */
 static Text verdicts; /* of the present row, for the terminal and the details */
 static Text head;
+static bool with_peers;
 static int  ncells;
 static int  nmet;
 static int  nmissed;
@@ -101,7 +102,8 @@ bench_report_begin(PGconn *admin, Level level)
 		PQgetvalue(result, 0, 0), cpu, PQgetvalue(result, 0, 1), DATA_BYTES);
 	PQclear(result);
 	fputs(head.bytes, stdout);
-	if (level == FULL)
+	with_peers = level == FULL;
+	if (with_peers)
 		report_missing_peers(admin);
 	fflush(stdout);
 }
@@ -178,46 +180,32 @@ bench_report_note(const char *format, ...)
 	add(&verdicts, "  %s\n", note);
 }
 
-static void
-report_target(const Row *row, double figure, const char *sign, double target, bool met,
-			  const char *what)
+/* Is the figure what the target wants?  The format says what the figure is. */
+void
+bench_report_target(const Row *row, double figure, Bound bound, double target, const char *format,
+					...)
 {
-	const char *verdict = met ? "met" : "NOT met";
+	const char *sign = bound == AT_MOST ? "<=" : ">=";
+	bool        met = bound == AT_MOST ? figure <= target : figure >= target;
+	char        what[256];
+	va_list     args;
 
+	va_start(args, format);
+	vsnprintf(what, sizeof(what), format, args);
+	va_end(args);
 	*(met ? &nmet : &nmissed) += 1;
-	add(&verdicts, "  %-64s %8.2f, target %s %.4g: %s\n", what, figure, sign, target, verdict);
+	add(&verdicts, "  %-72s %8.2f, target %s %.4g: %s\n", what, figure, sign, target,
+		met ? "met" : "NOT met");
 	add(&targets, "| %s | %s | %.2f | %s %.4g | %s |\n", row->name, what, figure, sign, target,
 		met ? "met" : "**not met**");
 }
 
-void
-bench_report_at_most(const Row *row, double figure, double target, const char *format, ...)
-{
-	char    what[256];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(what, sizeof(what), format, args);
-	va_end(args);
-	report_target(row, figure, "<=", target, figure <= target, what);
-}
-
-void
-bench_report_at_least(const Row *row, double figure, double target, const char *format, ...)
-{
-	char    what[256];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(what, sizeof(what), format, args);
-	va_end(args);
-	report_target(row, figure, ">=", target, figure >= target, what);
-}
-
-/* A target about a contender that is not there. */
+/* A target about a contender that is not there, though it was to be. */
 void
 bench_report_missing(const Row *row, const Contender *contender)
 {
+	if (!with_peers)
+		return;
 	nmissing++;
 	add(&verdicts, "  against %s: NOT MEASURED\n", contender->name);
 	add(&targets, "| %s | against %s | | | **not measured** |\n", row->name, contender->name);

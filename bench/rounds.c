@@ -67,7 +67,7 @@ bench_send_calls(Side *side, const Row *row, const Call *calls)
 	{
 		if (row->per_transaction > 1 && i % row->per_transaction == 0)
 			bench_execute(side->conn, "BEGIN");
-		side->contender->send(side, &calls[i]);
+		bench_send(side, &calls[i]);
 		if (row->per_transaction > 1 &&
 			((i + 1) % row->per_transaction == 0 || i + 1 == row->calls))
 			bench_execute(side->conn, "COMMIT");
@@ -136,15 +136,15 @@ bench_begin_sides(Side *sides, const Row *row, const char *info, PGconn *admin)
 	return n;
 }
 
-static const Side *
-find_side(const Side *sides, int n, const Contender *contender)
+/* The index of a contender's side; n where it is not there. */
+int
+bench_find_side(const Side *sides, int n, const Contender *contender)
 {
-	for (int i = 0; i < n; i++)
-	{
-		if (sides[i].contender == contender)
-			return &sides[i];
-	}
-	return NULL;
+	int i = 0;
+
+	while (i < n && sides[i].contender != contender)
+		i++;
+	return i;
 }
 
 static void
@@ -167,18 +167,18 @@ report_row(const Row *row, const Side *sides, int n, int rounds)
 	for (int i = 0; i < MAX_TARGETS && row->targets[i].against != NULL; i++)
 	{
 		const Target *target = &row->targets[i];
-		const Side   *against = find_side(sides, n, target->against);
+		int           j = bench_find_side(sides, n, target->against);
 		Spread        ratio;
 
-		if (against == NULL)
+		if (j == n)
 		{
 			bench_report_missing(row, target->against);
 			continue;
 		}
-		ratio = bench_spread_of_ratios(sides[0].cpu, against->cpu, rounds);
-		bench_report_at_most(row, ratio.middle, target->ratio,
-							 "CPU of %s / that of %s (%.2f to %.2f)", sides[0].contender->name,
-							 against->contender->name, ratio.low, ratio.high);
+		ratio = bench_spread_of_ratios(sides[0].cpu, sides[j].cpu, rounds);
+		bench_report_target(row, ratio.middle, AT_MOST, target->ratio,
+							"CPU of %s / that of %s (%.2f to %.2f)", sides[0].contender->name,
+							target->against->name, ratio.low, ratio.high);
 	}
 }
 

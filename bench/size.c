@@ -66,20 +66,20 @@ report_targets(const Row *row, const Side *sides, const Sizes *sizes, int n)
 	for (int i = 0; i < MAX_TARGETS && row->targets[i].against != NULL; i++)
 	{
 		const Target *target = &row->targets[i];
-		int           j = 1;
+		int           j = bench_find_side(sides, n, target->against);
 
-		while (j < n && sides[j].contender != target->against)
-			j++;
 		if (j == n)
 		{
 			bench_report_missing(row, target->against);
 			continue;
 		}
-		bench_report_at_most(row,
-							 bench_spread_of_ratios(sizes[0].disk, sizes[j].disk, ROUNDS).middle,
-							 target->ratio, "bytes on disk / those of %s", target->against->name);
-		bench_report_at_most(row, bench_spread_of_ratios(sizes[0].wal, sizes[j].wal, ROUNDS).middle,
-							 target->ratio, "bytes of WAL / those of %s", target->against->name);
+		bench_report_target(row,
+							bench_spread_of_ratios(sizes[0].disk, sizes[j].disk, ROUNDS).middle,
+							AT_MOST, target->ratio, "bytes on disk / those of %s",
+							target->against->name);
+		bench_report_target(row, bench_spread_of_ratios(sizes[0].wal, sizes[j].wal, ROUNDS).middle,
+							AT_MOST, target->ratio, "bytes of WAL / those of %s",
+							target->against->name);
 	}
 }
 

@@ -47,7 +47,7 @@ bench_append_stream(PGconn *conn, const char *stream, int64_t version, int event
 		Call call = {0};
 
 		bench_make_call(side.contender, stream, version + 1 + i, batch, false, &call);
-		side.contender->send(&side, &call);
+		bench_send(&side, &call);
 		bench_free_call(&call);
 	}
 }
@@ -160,7 +160,7 @@ bench_prepare(Side *side)
 	const Contender *contender = side->contender;
 	char             name[16];
 
-	if (!contender->prepared)
+	if (contender->unprepared)
 		return;
 	PQclear(bench_check(side->conn, contender->statement,
 						PQprepare(side->conn, "call", contender->statement, 0, NULL)));

@@ -119,9 +119,9 @@ report_target(const Row *row, Throughput *sides, int n, const Target *target)
 			at = count_of(row, j);
 		}
 	}
-	bench_report_at_least(row, lowest, target->ratio,
-						  "events/s of es_append / of %s, lowest: %d clients",
-						  target->against->name, at);
+	bench_report_target(row, lowest, AT_LEAST, target->ratio,
+						"events/s of es_append / of %s, lowest: %d clients", target->against->name,
+						at);
 }
 
 /* More clients are not to give much less than the best of fewer clients. */
@@ -145,9 +145,8 @@ report_scaling(const Row *row, Throughput *side)
 		}
 	}
 	if (ncounts_of(row) > 1)
-		bench_report_at_least(row, lowest, 0.9,
-							  "events/s of more clients / the best of fewer, lowest: %d clients",
-							  at);
+		bench_report_target(row, lowest, AT_LEAST, 0.9,
+							"events/s of more clients / the best of fewer, lowest: %d clients", at);
 }
 
 static void
