@@ -326,7 +326,7 @@ COMMENT ON FUNCTION es_revoke_tenant(text, text) IS
 
 -- What the policies of the store's tables ask; not part of the public API.
 CREATE FUNCTION pg_eventstore_sees(tenant text, relation pg_catalog.oid, privilege text) RETURNS boolean
-AS 'MODULE_PATHNAME', 'es_tenant_sees' LANGUAGE C STABLE LEAKPROOF PARALLEL SAFE;
+AS 'MODULE_PATHNAME', 'es_tenant_sees' LANGUAGE C STABLE PARALLEL SAFE;
 COMMENT ON FUNCTION pg_eventstore_sees(text, pg_catalog.oid, text) IS
 'May the current role see, or write, this tenant''s rows of a table? Policies of the event store ask for each row.';
 

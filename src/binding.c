@@ -46,6 +46,28 @@ PG_FUNCTION_INFO_V1(es_grant_tenant);
 PG_FUNCTION_INFO_V1(es_revoke_tenant);
 PG_FUNCTION_INFO_V1(es_status_tenants);
 
+/* The names in an array, without what somebody has written there that no tenant is called. */
+static void
+read_tenants(EsBinding *binding, ArrayType *array)
+{
+	Datum *values;
+	bool  *nulls;
+	int    n;
+	int    kept = 0;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &n);
+	binding->tenants = palloc(Max(n, 1) * sizeof(text *));
+	for (int i = 0; i < n; i++)
+	{
+		text *name = nulls[i] ? NULL : DatumGetTextPP(values[i]);
+
+		if (name != NULL && !es_tenant_is_all(name) &&
+			VARSIZE_ANY_EXHDR(name) <= ES_TENANT_MAX_BYTES)
+			binding->tenants[kept++] = name;
+	}
+	binding->ntenants = es_sort_texts(binding->tenants, kept);
+}
+
 static EsBinding
 read_binding(TupleTableSlot *row)
 {
@@ -54,9 +76,7 @@ read_binding(TupleTableSlot *row)
 	binding.role = text_to_cstring(es_scan_text(row, ES_BINDINGS_ROLE));
 	if (es_scan_int8(row, ES_BINDINGS_SYSTEM) == (int64) GetSystemIdentifier())
 		binding.oid = (Oid) es_scan_int8(row, ES_BINDINGS_ROLE_OID);
-	binding.tenants =
-		es_arg_text_array(DatumGetArrayTypePCopy(es_scan_column(row, ES_BINDINGS_TENANTS)),
-						  "tenants", &binding.ntenants);
+	read_tenants(&binding, DatumGetArrayTypePCopy(es_scan_column(row, ES_BINDINGS_TENANTS)));
 	return binding;
 }
 
@@ -86,6 +106,18 @@ es_binding_read(Relation rel)
 	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(row);
 	return bindings;
+}
+
+/* The tenants of a binding as a new array. */
+static Datum
+tenants_array(const EsBinding *binding)
+{
+	Datum *names = palloc(Max(binding->ntenants, 1) * sizeof(Datum));
+
+	for (int i = 0; i < binding->ntenants; i++)
+		names[i] = PointerGetDatum(binding->tenants[i]);
+	return PointerGetDatum(
+		construct_array(names, binding->ntenants, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
 /* Is the user the role of the binding, or a member, whether it inherits or not? */
@@ -168,6 +200,81 @@ run_with(const char *command, const char *role, text *tenant)
 	return SPI_processed > 0;
 }
 
+#define ES_BINDING_PUT                                                                                               \
+	"INSERT INTO es.bindings VALUES ($1, $2, $3, $4, pg_catalog.now()) "                                             \
+	"ON CONFLICT ON CONSTRAINT bindings_pkey DO UPDATE SET tenants = ARRAY("                                         \
+	"SELECT DISTINCT t FROM pg_catalog.unnest(bindings.tenants OPERATOR(pg_catalog.||) excluded.tenants) AS u(t)), " \
+	"role_oid = excluded.role_oid, "                                                                                 \
+	"system_identifier = excluded.system_identifier, changed_at = excluded.changed_at"
+
+/* Writes a binding of a role by the name that it has now, added to what that name has. */
+static void
+put_binding(Oid role, Datum tenants)
+{
+	Oid   types[] = {TEXTOID, TEXTARRAYOID, INT8OID, INT8OID};
+	Datum values[] = {CStringGetTextDatum(GetUserNameFromId(role, false)), tenants,
+					  Int64GetDatum((int64) role), Int64GetDatum((int64) GetSystemIdentifier())};
+
+	if (SPI_execute_with_args(ES_BINDING_PUT, 4, types, values, NULL, false, 0) < 0)
+		elog(ERROR, "could not write a binding: %s", SPI_result_code_string(SPI_result));
+}
+
+/* A binding whose name is not, or no longer, that of the role that it was made for. */
+typedef struct Stale
+{
+	char *role;
+	Oid   named;   /* the role of that name now, if any */
+	Oid   renamed; /* the role that had it, if it lives */
+	Datum tenants;
+} Stale;
+
+static Stale *
+find_stale(const EsBindings *bound, int *n)
+{
+	Stale *stale = palloc(Max(bound->n, 1) * sizeof(Stale));
+
+	*n = 0;
+	for (int i = 0; i < bound->n; i++)
+	{
+		const EsBinding *binding = &bound->list[i];
+		Oid              named = get_role_oid(binding->role, true);
+		bool             lives = OidIsValid(binding->oid) &&
+					 SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(binding->oid));
+
+		if (binding->oid == named || (!OidIsValid(named) && !lives))
+			continue;
+		stale[*n].role = pstrdup(binding->role);
+		stale[*n].named = named;
+		stale[*n].renamed = lives ? binding->oid : InvalidOid;
+		stale[(*n)++].tenants = tenants_array(binding);
+	}
+	return stale;
+}
+
+/*
+ * Brings names and OIDs together again: after a restore the OIDs are another
+ * cluster's, after ALTER ROLE ... RENAME the names are old.  What an old name has, the
+ * role that it is now the name of keeps, too.  The caller is the owner, with SPI
+ * connected.
+ */
+void
+es_binding_refresh(void)
+{
+	int    n;
+	Stale *stale = find_stale(&es_store()->bound, &n);
+
+	for (int i = 0; i < n; i++)
+	{
+		run_with("DELETE FROM es.bindings WHERE role OPERATOR(pg_catalog.=) $1 "
+				 "AND $2 IS NOT NULL",
+				 stale[i].role, cstring_to_text(""));
+		if (OidIsValid(stale[i].named))
+			put_binding(stale[i].named, stale[i].tenants);
+		if (OidIsValid(stale[i].renamed))
+			put_binding(stale[i].renamed, stale[i].tenants);
+	}
+}
+
 /* Becomes the owner, who alone may do this, and keeps others out. */
 static EsIdentity
 begin_change(const char *function)
@@ -181,6 +288,7 @@ begin_change(const char *function)
 	es_owner_check(owner);
 	before = es_owner_become(owner);
 	es_owner_run("LOCK TABLE es.bindings IN SHARE ROW EXCLUSIVE MODE");
+	es_binding_refresh();
 	return before;
 }
 

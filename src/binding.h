@@ -38,6 +38,7 @@ typedef struct EsBindings
 } EsBindings;
 
 extern EsBindings es_binding_read(Relation rel);
+extern void       es_binding_refresh(void);
 extern bool       es_binding_is_of(const EsBinding *binding, Oid user);
 extern bool       es_binding_has(const EsBindings *bindings, text *tenant);
 

@@ -242,23 +242,28 @@ name_arg(FunctionCallInfo fcinfo)
 }
 
 /*
- * A channel that carries events is for everybody who may connect.  Neither a tenant
- * that is bound to a role nor what policies hide from the caller may be shown so.
+ * LISTEN asks nobody for a right, and the publisher reads as the owner.  What policies
+ * of users hide from the role it may not have told, nor counted; and a channel that
+ * carries events may not carry those of a tenant that is bound to a role.
  */
 static void
-check_may_show(const EsStore *store, const EsTenants *tenants)
+check_may_show(const EsStore *store, const EsChannel *channel)
 {
 	Relation events = table_open(store->events, AccessShareLock);
 	bool     hides = es_policy_applies(events);
 
 	table_close(events, AccessShareLock);
-	if (hides || es_binding_has_any(&store->bound, tenants))
+	if (hides)
 		ereport(ERROR,
-				(errcode(hides ? ERRCODE_INSUFFICIENT_PRIVILEGE : ERRCODE_ES_TENANT),
-				 errmsg("a channel of kind \"event\" is not allowed here"),
-				 hides ? errdetail("Policies of table \"es.events\" apply to the role.")
-					   : errdetail("It would show events of a tenant that is bound to a role."),
-				 errhint("Use kind \"wake\", and es_read.")));
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("a channel is not allowed here"),
+				 errdetail("Policies of table \"es.events\" apply to the role."),
+				 errhint("Listen to \"%s\", and use es_read.", ES_CHANNEL_ALL)));
+	if (channel->kind == ES_CHANNEL_EVENT &&
+		es_binding_has_any(&store->bound, &channel->filter.tenants))
+		ereport(ERROR, (errcode(ERRCODE_ES_TENANT),
+						errmsg("a channel of kind \"event\" is not allowed here"),
+						errdetail("It would show events of a tenant that is bound to a role."),
+						errhint("Use kind \"wake\", and es_read.")));
 }
 
 /* Adds the option "tenant". */
@@ -306,8 +311,7 @@ options_arg(FunctionCallInfo fcinfo, const EsStore *store)
 		if (tenant == NULL)
 			options = add_tenant(options, channel.filter.tenants.names[0]);
 	}
-	if (channel.kind == ES_CHANNEL_EVENT)
-		check_may_show(store, &channel.filter.tenants);
+	check_may_show(store, &channel);
 	return options;
 }
 

@@ -40,6 +40,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "binding.h"
 #include "compat.h"
 #include "errors.h"
 #include "epoch.h"
@@ -465,7 +466,11 @@ make_store(Oid guard, Oid owner)
 		CommandCounterIncrement();
 	}
 	mended |= repair_sequence() || version < 0;
-	mended |= es_store()->bound.n > 0 && es_policy_enable();
+	if (es_store()->bound.n > 0)
+	{
+		mended |= es_policy_enable();
+		es_binding_refresh();
+	}
 	revoke_private(owner);
 	es_epoch_check(es_store());
 

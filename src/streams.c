@@ -161,6 +161,9 @@ put_stream(EsRows *rows, Listing *listing, const Cursor *cursor)
 	Datum           values[ES_STREAM_ROW_NATTS];
 	bool            nulls[ES_STREAM_ROW_NATTS] = {false};
 
+	/* policies that change their mind may hide now what they have shown */
+	if (slot == NULL)
+		return;
 	values[0] = PointerGetDatum(cursor->stream);
 	values[1] = Int64GetDatum(es_scan_int8(slot, ES_EVENTS_VERSION));
 	values[2] = Int64GetDatum(es_scan_int8(slot, ES_EVENTS_POSITION));

@@ -216,8 +216,8 @@ typedef struct Seen
  *
  * Where a view is read, the policies that apply are those of the view's owner, whom
  * nobody names to us, while the current role is the reader.  One that is not bound and
- * has the privilege himself sees everything anyway; one that has not sees by rights
- * that may be those of a bound role: nothing.
+ * has the privilege himself, for the whole table, sees everything anyway; one that has
+ * not sees by rights that may be those of a bound role: nothing.
  */
 static EsTenants
 allowed_rows(Oid relid, AclMode mode)
@@ -226,8 +226,7 @@ allowed_rows(Oid relid, AclMode mode)
 	EsTenants allowed = es_tenants_allowed();
 
 	if (allowed.n < 0 && es_store()->bound.n > 0 && !es_tenant_is_free(GetUserId()) &&
-		pg_class_aclcheck(relid, GetUserId(), mode) != ACLCHECK_OK &&
-		pg_attribute_aclcheck_all(relid, GetUserId(), mode, ACLMASK_ANY) != ACLCHECK_OK)
+		pg_class_aclcheck(relid, GetUserId(), mode) != ACLCHECK_OK)
 		return none;
 	return allowed;
 }
