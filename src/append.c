@@ -126,6 +126,41 @@ lock_streams(const EsAppend *append, Oid all_streams)
 		pfree(hashes);
 }
 
+/*
+ * Where a stream ended when this session last knew, found by its hash: a hint where to
+ * look first, for who appends without an expected version.  What is out of date here, or
+ * of another stream, costs a second look, never an answer.
+ */
+typedef struct End
+{
+	uint64 hash;
+	int64  version;
+} End;
+
+static End ends[1024];
+
+static int64
+recall_end(const EsAppendStream *stream)
+{
+	const End *end = &ends[stream->hash % lengthof(ends)];
+
+	if (stream->expected > 0)
+		return stream->expected;
+	return end->hash == stream->hash ? end->version : 0;
+}
+
+static void
+remember_ends(const EsAppend *append)
+{
+	for (int i = 0; i < append->nstreams; i++)
+	{
+		End *end = &ends[append->streams[i].hash % lengthof(ends)];
+
+		end->hash = append->streams[i].hash;
+		end->version = append->log[i].tail.version;
+	}
+}
+
 static void
 read_tails(EsAppend *append, Relation events, const EsStore *store)
 {
@@ -134,7 +169,7 @@ read_tails(EsAppend *append, Relation events, const EsStore *store)
 	for (int i = 0; i < append->nstreams; i++)
 	{
 		append->log[i].tail =
-			es_log_tail(scan, append->tenant, append->log[i].name, append->streams[i].expected);
+			es_log_tail(scan, append->tenant, append->log[i].name, recall_end(&append->streams[i]));
 		append->streams[i].actual = append->log[i].tail.version;
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -365,6 +400,7 @@ es_append_run(EsAppend *append)
 		if (append->nevents > 0)
 			write_events(append, events, store);
 	}
+	remember_ends(append);
 	es_shared_count(outcome == ES_REPEATED   ? ES_COUNT_REPEATED
 					: outcome == ES_CONFLICT ? ES_COUNT_CONFLICT
 											 : ES_COUNT_APPENDED,
