@@ -176,5 +176,25 @@ SELECT es_append('meta-2', -1, 'T', '{}', '{"occurred_at": null}');
 \echo :SQLSTATE
 SELECT es_stream_version('meta-2');
 
+-- What a session remembers of where a stream ended is a hint: a rollback and a reset, after
+-- which the stream ends earlier, cost no more than a second look.
+SELECT last_version FROM es_append_batch('end-1', -1, array_fill(text 'T', ARRAY[300]), array_fill(jsonb '1', ARRAY[300]));
+BEGIN;
+SELECT last_version FROM es_append_batch('end-1', -1, array_fill(text 'T', ARRAY[300]), array_fill(jsonb '1', ARRAY[300]));
+ROLLBACK;
+SELECT es_append('end-1', -1, 'T', '1'), es_append('end-1', -2, 'T', '1'), es_append('end-1', 302, 'T', '1');
+BEGIN;
+SELECT last_version FROM es_append_batch('end-2', -1, array_fill(text 'T', ARRAY[300]), array_fill(jsonb '1', ARRAY[300]));
+ROLLBACK;
+SELECT es_append('end-2', -2, 'T', '1');
+\echo :SQLSTATE
+SELECT es_append('end-2', 0, 'T', '1'), es_append('end-2', -1, 'T', '1');
+SELECT es_append('end-2', 0, 'T', '1');
+\echo :SQLSTATE
+ALTER DATABASE es_test_append SET pg_eventstore.allow_reset = on;
+SELECT es_reset();
+SELECT es_append('end-1', -1, 'T', '1'), es_append('end-2', -1, 'T', '1');
+SELECT stream, version FROM es.events ORDER BY position;
+
 \c :home
 DROP DATABASE es_test_append;
