@@ -213,12 +213,31 @@ open_read(FunctionCallInfo fcinfo, Snapshot snapshot)
 	return read;
 }
 
+/*
+ * The answer to most readers, whom nothing but the tenant is to be asked for; false
+ * where it takes a closer look, as at names that are stored compressed.
+ */
+static bool
+is_of_tenant(const EsTenants *tenants, TupleTableSlot *event)
+{
+	struct varlena *tenant =
+		(struct varlena *) DatumGetPointer(es_scan_column(event, ES_EVENTS_TENANT));
+
+	return tenants->n < 0 ||
+		   (tenants->n == 1 && !VARATT_IS_COMPRESSED(tenant) && !VARATT_IS_EXTERNAL(tenant) &&
+			es_same_text((text *) tenant, tenants->names[0]));
+}
+
 static bool
 wants(Read *read, TupleTableSlot *event)
 {
-	MemoryContext caller = MemoryContextSwitchTo(read->scratch);
-	bool          result = es_filter_wants(&read->filter, event);
+	MemoryContext caller;
+	bool          result;
 
+	if (read->wants_all && is_of_tenant(&read->filter.tenants, event))
+		return true;
+	caller = MemoryContextSwitchTo(read->scratch);
+	result = es_filter_wants(&read->filter, event);
 	MemoryContextSwitchTo(caller);
 	MemoryContextReset(read->scratch);
 	return result;
