@@ -11,13 +11,13 @@
 
 #include <libpq-fe.h>
 
-#define MAX_CONTENDERS 8
-#define MAX_TARGETS    6
-#define MAX_PARAMS     10
-#define MAX_ROUNDS     201
-#define MIN_ROUNDS     5    /* even where the row's time is used up */
-#define WARM_UP_ROUNDS 2    /* discarded */
-#define ROW_SECONDS    10.0 /* then no further round begins */
+#define MAX_CONTENDERS    8
+#define MAX_TARGETS       6
+#define MAX_PARAMS        10
+#define MAX_ROUNDS        201
+#define MIN_ROUNDS        5   /* even where the row's time is used up */
+#define WARM_UP_ROUNDS    2   /* discarded */
+#define CONTENDER_SECONDS 4.0 /* of a row; then no further round begins */
 
 #define MAX_CLIENTS   32
 #define MAX_LAGS      1000

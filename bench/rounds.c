@@ -189,7 +189,7 @@ bench_run_row(const Row *row, const char *info, PGconn *admin)
 	int         n = bench_begin_sides(sides, row, info, admin);
 	int         rounds = 0;
 	int         most = row->rounds > 0 ? row->rounds : MAX_ROUNDS;
-	double      end = bench_now_us() + ROW_SECONDS * 1e6;
+	double      end = bench_now_us() + n * CONTENDER_SECONDS * 1e6;
 
 	for (int round = -WARM_UP_ROUNDS; round < most; round++)
 	{
