@@ -25,7 +25,7 @@
 
 #define THROUGHPUT(row, words, is_hot, waits)                                            \
 	.name = (row), .title = (words), .levels = FULL, .batch = 1, .clients = MAX_CLIENTS, \
-	.ladder = true, .hot = (is_hot), .synchronous = (waits), .seconds = 0.5,             \
+	.ladder = true, .hot = (is_hot), .synchronous = (waits), .seconds = 0.4,             \
 	.run = bench_run_throughput
 
 const Row bench_rows[] = {

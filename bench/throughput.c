@@ -13,7 +13,7 @@
 
 #include "bench.h"
 
-#define ROUNDS     5
+#define ROUNDS     9
 #define MAX_COUNTS 4
 
 static const int counts[] = {1, 4, 16, 32};
