@@ -372,6 +372,9 @@ gets_ok('acme', q(SELECT count(*) > 0 FROM work.by_reader() AS x WHERE x LIKE '%
 kept_ok('acme', q(SELECT FROM work.by_reader(); TABLE es.events; SELECT * FROM es_read(tenant => '*')), '00000', 'and takes it back');
 # a view shows what its owner may see, and never more to somebody who may see nothing himself
 kept_ok('stranger', 'TABLE work.view_of_acme');
+$node->safe_psql('postgres', 'GRANT SELECT (position) ON es.events TO stranger');
+kept_ok('stranger', 'TABLE work.view_of_acme', '00000', 'a view of a bound role, with the right to a column');
+$node->safe_psql('postgres', 'REVOKE SELECT (position) ON es.events FROM stranger');
 kept_ok('stranger', 'TABLE work.invoked_of_acme', '42501');
 kept_ok('stranger', 'TABLE work.invoked_of_reader', '42501');
 kept_ok('stranger', 'TABLE work.call_of_acme', '42501');
