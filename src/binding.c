@@ -34,6 +34,7 @@
 #include "channel.h"
 #include "errors.h"
 #include "event.h"
+#include "lock.h"
 #include "owner.h"
 #include "policy.h"
 #include "rows.h"
@@ -80,14 +81,17 @@ read_binding(TupleTableSlot *row)
 	return binding;
 }
 
-/* All bindings, as the newest committed state has them; good until the next call. */
+/*
+ * All bindings, as the newest committed state has them; good until the next call.  The
+ * snapshot is a fresh one: SnapshotSelf might miss a row that is being replaced.
+ */
 EsBindings
 es_binding_read(Relation rel)
 {
 	static MemoryContext context = NULL;
 	EsBindings           bindings = {0, NULL};
 	TupleTableSlot      *row = table_slot_create(rel, NULL);
-	TableScanDesc        scan = table_beginscan(rel, SnapshotSelf, 0, NULL);
+	TableScanDesc        scan = table_beginscan_catalog(rel, 0, NULL);
 
 	if (context == NULL)
 		context = AllocSetContextCreate(CacheMemoryContext, "pg_eventstore bindings",
@@ -286,6 +290,7 @@ begin_change(const char *function)
 	PreventCommandIfParallelMode(function);
 	PreventCommandDuringRecovery(function);
 	es_owner_check(owner);
+	es_lock_store();
 	before = es_owner_become(owner);
 	es_owner_run("LOCK TABLE es.bindings IN SHARE ROW EXCLUSIVE MODE");
 	es_binding_refresh();
@@ -398,6 +403,20 @@ is_free(const EsBinding *binding)
 	return OidIsValid(role) && es_tenant_is_free(role);
 }
 
+/* The roles of bindings, in the caller's memory. */
+static EsBindings
+copy_roles(const EsBindings *bound)
+{
+	EsBindings copy = {bound->n, palloc0(Max(bound->n, 1) * sizeof(EsBinding))};
+
+	for (int i = 0; i < bound->n; i++)
+	{
+		copy.list[i].role = pstrdup(bound->list[i].role);
+		copy.list[i].oid = bound->list[i].oid;
+	}
+	return copy;
+}
+
 /*
  * How the bindings are, for es_status(): how many, whether row-level security is on,
  * and the first whose role is gone, or is not held to it.
@@ -405,14 +424,14 @@ is_free(const EsBinding *binding)
 Datum
 es_status_tenants(PG_FUNCTION_ARGS)
 {
-	const EsBindings *bound = &es_status_check_monitor()->bound;
-	EsRows            rows = es_rows_begin(fcinfo);
-	Datum             values[4] = {Int32GetDatum(bound->n), BoolGetDatum(es_policy_is_enabled())};
-	bool              nulls[4] = {false, false, true, true};
+	EsBindings bound = copy_roles(&es_status_check_monitor()->bound);
+	EsRows     rows = es_rows_begin(fcinfo);
+	Datum      values[4] = {Int32GetDatum(bound.n), BoolGetDatum(es_policy_is_enabled())};
+	bool       nulls[4] = {false, false, true, true};
 
-	for (int i = bound->n - 1; i >= 0; i--)
+	for (int i = bound.n - 1; i >= 0; i--)
 	{
-		const EsBinding *binding = &bound->list[i];
+		const EsBinding *binding = &bound.list[i];
 		int              column = !is_known(binding) ? 2 : is_free(binding) ? 3 : -1;
 
 		if (column < 0)

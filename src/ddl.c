@@ -228,7 +228,7 @@ has_bindings(void)
 	if (rel == NULL)
 		return false;
 	slot = table_slot_create(rel, NULL);
-	scan = table_beginscan(rel, SnapshotSelf, 0, NULL);
+	scan = table_beginscan_catalog(rel, 0, NULL);
 	found = table_scan_getnextslot(scan, ForwardScanDirection, slot);
 	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
@@ -296,14 +296,32 @@ check_alter_table(AlterTableStmt *stmt)
 	}
 }
 
+/* Is it one that guards or policies ask? */
+static bool
+is_kept_function(const char *name)
+{
+	static const char *const names[] = {ES_GUARD_FUNCTION, "pg_eventstore_sees",
+										"pg_eventstore_open"};
+
+	for (int i = 0; name != NULL && i < (int) lengthof(names); i++)
+	{
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
 static void
 check_function(Node *object)
 {
 	ObjectWithArgs *name = castNode(ObjectWithArgs, object);
+	Oid             oid;
 
-	if (strcmp(strVal(llast(name->objname)), ES_GUARD_FUNCTION) == 0 &&
-		es_store_is_guard_function(LookupFuncWithArgs(OBJECT_ROUTINE, name, true)))
-		refuse("ALTER FUNCTION", ES_GUARD_FUNCTION "()");
+	if (!is_kept_function(strVal(llast(name->objname))))
+		return;
+	oid = LookupFuncWithArgs(OBJECT_ROUTINE, name, true);
+	if (es_store_is_own_function(oid))
+		refuse("ALTER FUNCTION", psprintf("%s()", get_func_name(oid)));
 }
 
 /* Names are what the store's objects are known by, those of indexes and constraints too. */
@@ -401,8 +419,9 @@ check_membership(AlterExtensionContentsStmt *stmt)
 	if (rel != NULL)
 		relation_close(rel, AccessShareLock);
 	if (stmt->action < 0)
-		is_ours =
-			object.classId == ProcedureRelationId && es_store_is_guard_function(object.objectId);
+		is_ours = object.classId == ProcedureRelationId &&
+				  is_kept_function(get_func_name(object.objectId)) &&
+				  es_store_is_own_function(object.objectId);
 	else
 		is_ours = (object.classId == NamespaceRelationId &&
 				   is_kept_schema(get_namespace_name(object.objectId))) ||
@@ -687,8 +706,9 @@ see_access(ObjectAccessType type, Oid class, Oid oid, int column, void *arg)
 	else if (type == OAT_POST_CREATE && class == ProcedureRelationId)
 	{
 		/* an update of the extension replaces it, too */
-		if (!creating_extension && es_store_is_guard_function(oid))
-			refuse("CREATE OR REPLACE FUNCTION", ES_GUARD_FUNCTION "()");
+		if (!creating_extension && is_kept_function(get_func_name(oid)) &&
+			es_store_is_own_function(oid))
+			refuse("CREATE OR REPLACE FUNCTION", psprintf("%s()", get_func_name(oid)));
 	}
 	else if (type == OAT_POST_ALTER && class == InheritsRelationId)
 		check_inheritance(oid, ((ObjectAccessPostAlter *) arg)->auxiliary_id);

@@ -26,6 +26,7 @@
 #include "compat.h"
 #include "errors.h"
 #include "guard.h"
+#include "owner.h"
 #include "settings.h"
 #include "store.h"
 #include "writer.h"
@@ -98,7 +99,7 @@ is_allowed(const TriggerData *trigger)
 	return TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event) && es_guard_resetting;
 }
 
-/* Its guards refuse nothing: they tell all sessions to read it again (binding.c). */
+/* Its guards let the owner pass, and tell all sessions to read it again (binding.c). */
 static bool
 is_bindings(Relation rel)
 {
@@ -116,7 +117,11 @@ es_guard(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("pg_eventstore_guard() must be called as a trigger")));
 	if (is_bindings(trigger->tg_relation))
+	{
+		/* who may write all data may not decide whose they are */
+		es_owner_check(trigger->tg_relation->rd_rel->relowner);
 		CacheInvalidateRelcache(trigger->tg_relation);
+	}
 	else if (!is_allowed(trigger))
 	{
 		bool insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);

@@ -226,8 +226,8 @@ int64
 es_notify_range(const EsStore *store, int64 after, int64 upto, int max_events, int *sent)
 {
 	int           nchannels;
+	Relation      events = table_open(store->events, AccessShareLock); /* first, as everywhere */
 	EsChannel    *channels = es_channel_all(store, &nchannels);
-	Relation      events = table_open(store->events, AccessShareLock);
 	EsScan       *scan = es_scan_begin(events, store->events_position, GetActiveSnapshot(), 2);
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "pg_eventstore event", ALLOCSET_DEFAULT_SIZES);

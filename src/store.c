@@ -337,17 +337,23 @@ es_store_index_state(Relation events, const char *name)
 	return ES_INDEX_FREE;
 }
 
-/* Is it the guards' function, the extension's own? */
+/* Is it a function of the extension's own? */
 bool
-es_store_is_guard_function(Oid function)
+es_store_is_own_function(Oid function)
+{
+	Oid extension =
+		OidIsValid(function) ? getExtensionOfObject(ProcedureRelationId, function) : InvalidOid;
+
+	return OidIsValid(extension) && extension == get_extension_oid("pg_eventstore", true);
+}
+
+static bool
+is_guard_function(Oid function)
 {
 	const char *name = get_func_name(function);
-	Oid         extension;
 
-	if (name == NULL || strcmp(name, ES_GUARD_FUNCTION) != 0)
-		return false;
-	extension = getExtensionOfObject(ProcedureRelationId, function);
-	return OidIsValid(extension) && extension == get_extension_oid("pg_eventstore", true);
+	return name != NULL && strcmp(name, ES_GUARD_FUNCTION) == 0 &&
+		   es_store_is_own_function(function);
 }
 
 /* Is this one of our guards, standing and unconditional? */
@@ -355,8 +361,7 @@ static bool
 is_guard(const Trigger *trigger, const char *name)
 {
 	return strcmp(trigger->tgname, name) == 0 && trigger->tgenabled == TRIGGER_FIRES_ALWAYS &&
-		   trigger->tgqual == NULL && trigger->tgnattr == 0 &&
-		   es_store_is_guard_function(trigger->tgfoid);
+		   trigger->tgqual == NULL && trigger->tgnattr == 0 && is_guard_function(trigger->tgfoid);
 }
 
 #define ES_GUARD_EVERY_CHANGE (TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE)
@@ -368,12 +373,14 @@ is_guard(const Trigger *trigger, const char *name)
 bool
 es_store_has_guards(Relation events, char **missing)
 {
-	bool row = false;
-	bool statement = false;
+	/* a message that comes while we look would free the relation's own */
+	TriggerDesc *triggers = CopyTriggerDesc(events->trigdesc);
+	bool         row = false;
+	bool         statement = false;
 
-	for (int i = 0; events->trigdesc != NULL && i < events->trigdesc->numtriggers; i++)
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
-		Trigger *trigger = &events->trigdesc->triggers[i];
+		Trigger *trigger = &triggers->triggers[i];
 
 		if (is_guard(trigger, ES_GUARD_ROW))
 			row =
@@ -382,6 +389,7 @@ es_store_has_guards(Relation events, char **missing)
 			statement = trigger->tgtype ==
 						(TRIGGER_TYPE_BEFORE | ES_GUARD_EVERY_CHANGE | TRIGGER_TYPE_TRUNCATE);
 	}
+	FreeTriggerDesc(triggers);
 	if (missing != NULL && !(row && statement))
 		*missing = row ? ES_GUARD_STATEMENT : ES_GUARD_ROW;
 	return row && statement;
@@ -391,15 +399,18 @@ es_store_has_guards(Relation events, char **missing)
 static bool
 has_foreign_before(Relation events)
 {
-	for (int i = 0; i < events->trigdesc->numtriggers; i++)
-	{
-		Trigger *trigger = &events->trigdesc->triggers[i];
+	TriggerDesc *triggers = CopyTriggerDesc(events->trigdesc);
+	bool         found = false;
 
-		if (TRIGGER_FOR_BEFORE(trigger->tgtype) && TRIGGER_FOR_INSERT(trigger->tgtype) &&
-			!is_guard(trigger, ES_GUARD_ROW) && !is_guard(trigger, ES_GUARD_STATEMENT))
-			return true;
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		Trigger *trigger = &triggers->triggers[i];
+
+		found |= TRIGGER_FOR_BEFORE(trigger->tgtype) && TRIGGER_FOR_INSERT(trigger->tgtype) &&
+				 !is_guard(trigger, ES_GUARD_ROW) && !is_guard(trigger, ES_GUARD_STATEMENT);
 	}
-	return false;
+	FreeTriggerDesc(triggers);
+	return found;
 }
 
 /* Is it a CHECK constraint that our code satisfies? */

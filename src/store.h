@@ -150,7 +150,7 @@ extern Relation       es_store_open_events(LOCKMODE mode, const EsStore **store)
 extern Relation       es_store_open_snapshots(LOCKMODE mode, const EsStore **store);
 extern Relation       es_store_open_ticks(LOCKMODE mode, const EsStore **store);
 extern int            es_store_version(Oid store);
-extern bool           es_store_is_guard_function(Oid function);
+extern bool           es_store_is_own_function(Oid function);
 extern bool           es_store_has_guards(Relation events, char **missing);
 extern EsIndexState   es_store_index_state(Relation events, const char *name);
 

@@ -6,7 +6,8 @@
  * A role is bound where it is, or is a member of, a role that es.bindings has: it may
  * use the tenants of all those bindings and no others.  Superusers, roles with
  * BYPASSRLS and the store's owner are free, as row-level security has it.  It is
- * asked anew at each call, for the role in force then.
+ * asked at each call, for the role in force then; the answer for the last role is kept
+ * until something changes that it depends on.
  *
  * The functions check the tenant that they are given; plain SQL is held to the same
  * by policies on the tables, which ask pg_eventstore_sees().
@@ -18,6 +19,8 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
 
 #include "args.h"
 #include "compat.h"
@@ -58,22 +61,12 @@ copy_name(const text *name)
 	return cstring_to_text_with_len(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
 }
 
-/*
- * The tenants that the current role may use, as of now: a binding that somebody has
- * just committed counts.  The names are the caller's memory, for the store may be
- * looked up again at the next lock that is taken.
- */
-EsTenants
-es_tenants_allowed(void)
+/* The tenants of all bindings of a role; all tenants where it has none. */
+static EsTenants
+collect(const EsBindings *bound, Oid user)
 {
-	EsTenants         allowed = {-1, NULL};
-	Oid               user = GetUserId();
-	const EsBindings *bound;
+	EsTenants allowed = {-1, NULL};
 
-	AcceptInvalidationMessages();
-	bound = &es_store()->bound;
-	if (bound->n == 0 || es_tenant_is_free(user))
-		return allowed;
 	for (int i = 0; i < bound->n; i++)
 	{
 		const EsBinding *binding = &bound->list[i];
@@ -89,6 +82,78 @@ es_tenants_allowed(void)
 	}
 	if (allowed.n > 0)
 		allowed.n = es_sort_texts(allowed.names, allowed.n);
+	return allowed;
+}
+
+/*
+ * What was last collected, for one role.  It holds until the store, a role or a
+ * membership changes, of which invalidation messages tell.
+ */
+static struct
+{
+	MemoryContext context;
+	Oid           user;
+	uint64        generation;
+	uint64        roles;
+	EsTenants     tenants;
+} last;
+
+static uint64 roles_changed = 1;
+
+static void
+role_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	roles_changed++;
+}
+
+static void
+look_up(Oid user)
+{
+	MemoryContext old;
+
+	if (last.context == NULL)
+	{
+		last.context = AllocSetContextCreate(CacheMemoryContext, "pg_eventstore tenants",
+											 ALLOCSET_SMALL_SIZES);
+		CacheRegisterSyscacheCallback(AUTHOID, role_changed, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, role_changed, (Datum) 0);
+	}
+	last.user = InvalidOid; /* in case of an error */
+	MemoryContextReset(last.context);
+	(void) es_store();
+	last.generation = es_store_generation(); /* what comes later is looked up again */
+	last.roles = roles_changed;
+	old = MemoryContextSwitchTo(last.context);
+	if (es_tenant_is_free(user))
+		last.tenants = (EsTenants){-1, NULL};
+	else
+		last.tenants = collect(&es_store()->bound, user);
+	MemoryContextSwitchTo(old);
+	last.user = user;
+}
+
+/*
+ * The tenants that the current role may use, as of now: a binding that somebody has
+ * just committed counts.  The names are the caller's memory.
+ */
+EsTenants
+es_tenants_allowed(void)
+{
+	EsTenants allowed = {-1, NULL};
+	Oid       user = GetUserId();
+
+	AcceptInvalidationMessages();
+	if (es_store()->bound.n == 0)
+		return allowed;
+	if (last.user != user || last.generation != es_store_generation() ||
+		last.roles != roles_changed)
+		look_up(user);
+	allowed.n = last.tenants.n;
+	if (allowed.n < 0)
+		return allowed;
+	allowed.names = palloc(Max(allowed.n, 1) * sizeof(text *));
+	for (int i = 0; i < allowed.n; i++)
+		allowed.names[i] = copy_name(last.tenants.names[i]);
 	return allowed;
 }
 

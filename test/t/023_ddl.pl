@@ -206,6 +206,8 @@ refused_ok($_) for (
 	(map { "ALTER FUNCTION pg_eventstore_guard() $_" } 'RENAME TO other', 'SECURITY DEFINER',
 		'SET pg_eventstore.allow_maintenance = on', 'DEPENDS ON EXTENSION citext'),
 	'ALTER ROUTINE pg_eventstore_guard RENAME TO other',
+	'ALTER FUNCTION pg_eventstore_sees RENAME TO other', 'ALTER FUNCTION pg_eventstore_open(oid) SECURITY DEFINER',
+	q(CREATE OR REPLACE FUNCTION pg_eventstore_open(relation oid) RETURNS boolean LANGUAGE sql AS 'SELECT true'),
 	'DROP SCHEMA public CASCADE',
 	'DROP OWNED BY es_keeper, es_heir CASCADE');
 
