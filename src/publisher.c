@@ -53,8 +53,8 @@
 #define ES_NOTIFY_RETRY  1000
 #define ES_NOTIFY_EVENTS 1000 /* that one transaction carries, so that its memory is bounded */
 #define ES_TURN          200  /* ms at least, where stores take turns */
-#define ES_LINGER        1000 /* us; so long it looks for more to do before it sleeps */
-#define ES_LINGER_NAP    100
+#define ES_LINGER        2000 /* us; so long it looks for more to do before it sleeps */
+#define ES_LINGER_NAP    500
 
 typedef struct Publisher
 {
@@ -458,8 +458,9 @@ yield_turn(Publisher *p)
 /*
  * Where somebody has appended somebody soon will again, and to wake a sleeper costs
  * him a signal, which on a virtual machine may be a tenth of his append.  So it
- * stays up for a while, in naps that no latch interrupts.  On an idle server it costs
- * nothing, and it puts nothing off that comes to one.
+ * stays up for a while, in naps that no latch interrupts: what is appended during one
+ * is published in one tick.  On an idle server it costs nothing, and it puts nothing
+ * off that comes to one.
  */
 static void
 linger(const Publisher *p)
