@@ -26,7 +26,7 @@ sub value
 
 # by hand, with no worker at all
 is(es_publisher_pid($node), '', 'without preloading no worker comes by itself');
-is(value(q(SELECT string_agg(topic || ' ' || status, ', ' ORDER BY topic) FROM es_status())), 'horizon ok, notifications ok, preload notice, publisher notice',
+is(value(q(SELECT string_agg(topic || ' ' || status, ', ' ORDER BY topic) FROM es_status())), 'horizon ok, notifications ok, preload notice, publisher notice, tenants ok',
 	'es_status() says so');
 value(q(SELECT es_append('a-1', 0, 'T', '{}')));
 is(value('SELECT count(*) FROM es_read()'), '0', 'nothing is published by itself');
