@@ -65,6 +65,7 @@ SELECT reads(q) FROM unnest(ARRAY[
 	$$UPDATE t SET after = e.position FROM es_load('a-1') AS e WHERE e.version = t.k$$,
 	$$DELETE FROM t USING es_load('a-1') AS e WHERE e.version = t.k$$,
 	$$SELECT * FROM t, es_load('a-1') AS e WHERE e.version = t.k FOR UPDATE OF t$$,
+	$$MERGE INTO t USING es_load('a-1') AS e ON e.version = t.k WHEN MATCHED THEN DELETE$$,
 	$$SELECT * FROM es_streams()$$]) AS q;
 -- It is known by what it calls, not by its name; called through something else it is not covered.
 ALTER FUNCTION es_load RENAME TO load_it;
@@ -160,6 +161,13 @@ SELECT count(*) FROM t, es_load(CASE WHEN k < 3 THEN name END) AS e;
 \echo :SQLSTATE
 SELECT count(*) FROM t, es_read(after => k * 1000000) AS r;
 \echo :SQLSTATE
+
+-- Outer joins: on either side, whole rows and what is computed below the join
+SELECT t.k, count(e.version) FROM t LEFT JOIN (SELECT k, coalesce(name, 'none-1') AS name FROM t) AS u ON u.k = t.k + 1
+	LEFT JOIN LATERAL es_load(coalesce(u.name, 'a-1')) AS e ON true GROUP BY t.k ORDER BY t.k;
+SELECT t.k, s.c, s.version FROM t LEFT JOIN (SELECT version, coalesce(type, 'x') AS c FROM es_load('b-1', 3)) AS s ON s.version = t.k ORDER BY t.k;
+SELECT t.k, s IS NULL, to_jsonb(s) -> 'type' FROM t LEFT JOIN es_load('b-1', 4) AS s ON s.version = t.k ORDER BY t.k;
+SELECT t.k, s.x FROM t LEFT JOIN LATERAL (SELECT t.name || e.version AS x FROM es_load(t.name, 5, 5) AS e) AS s ON s.x IS NOT NULL ORDER BY t.k;
 
 -- Read again: without other arguments too, in nested loops
 SET enable_hashjoin = off;
