@@ -194,9 +194,9 @@ bench_report_target(const Row *row, double figure, Bound bound, double target, c
 	vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
 	*(met ? &nmet : &nmissed) += 1;
-	add(&verdicts, "  %-72s %8.2f, target %s %.4g: %s\n", what, figure, sign, target,
+	add(&verdicts, "  %-72s %8.3f, target %s %.4g: %s\n", what, figure, sign, target,
 		met ? "met" : "NOT met");
-	add(&targets, "| %s | %s | %.2f | %s %.4g | %s |\n", row->name, what, figure, sign, target,
+	add(&targets, "| %s | %s | %.3f | %s %.4g | %s |\n", row->name, what, figure, sign, target,
 		met ? "met" : "**not met**");
 }
 
