@@ -230,10 +230,13 @@ write_single(EsWriter *writer, TupleTableSlot *slot)
 static void
 write_heap(EsWriter *writer)
 {
-	if (writer->used == 1)
+	if (writer->used > 1)
+		heap_multi_insert(writer->rel, writer->slots, writer->used, writer->cid, 0, writer->bulk);
+	else if (writer->indexes != NULL)
 		write_single(writer, writer->slots[0]);
 	else
-		heap_multi_insert(writer->rel, writer->slots, writer->used, writer->cid, 0, writer->bulk);
+		/* a trigger's condition may ask for system columns, which the row then has */
+		table_tuple_insert(writer->rel, writer->slots[0], writer->cid, 0, writer->bulk);
 }
 
 /* Enters the rows into the indexes, and fires the triggers that come after. */

@@ -269,5 +269,11 @@ RESET session_replication_role;
 SELECT es_append('replica-1', 2, 'T', '{}');
 TABLE seen;
 
+-- A condition may ask for system columns.
+CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE '% has its transaction', NEW.stream; RETURN NULL; END $$;
+CREATE TRIGGER note AFTER INSERT ON es.events FOR EACH ROW WHEN (NEW.xmin IS NOT NULL AND NEW.category = 'system') EXECUTE FUNCTION note();
+SELECT es_append('system-1', 0, 'T', '{}');
+SELECT last_version FROM es_append_batch('system-1', 1, '{T,T}', '{"{}","{}"}');
+
 \c :home
 DROP DATABASE es_test_triggers;
