@@ -82,22 +82,31 @@ read_binding(TupleTableSlot *row)
 }
 
 /*
- * All bindings, as the newest committed state has them; good until the next call.  The
- * snapshot is a fresh one: SnapshotSelf might miss a row that is being replaced.
+ * All bindings, as the newest committed state has them; good until the next call.
+ *
+ * The snapshot is a fresh one: SnapshotSelf might miss a row that is being replaced.
+ * The scan is one by TIDs, all of them, for that takes no predicate lock: who appends
+ * at SERIALIZABLE has read nothing.
  */
 EsBindings
 es_binding_read(Relation rel)
 {
 	static MemoryContext context = NULL;
 	EsBindings           bindings = {0, NULL};
+	Snapshot             snapshot = RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(rel)));
 	TupleTableSlot      *row = table_slot_create(rel, NULL);
-	TableScanDesc        scan = table_beginscan_catalog(rel, 0, NULL);
+	ItemPointerData      first;
+	ItemPointerData      end;
+	TableScanDesc        scan;
 
 	if (context == NULL)
 		context = AllocSetContextCreate(CacheMemoryContext, "pg_eventstore bindings",
 										ALLOCSET_SMALL_SIZES);
 	MemoryContextReset(context);
-	while (table_scan_getnextslot(scan, ForwardScanDirection, row))
+	ItemPointerSet(&first, 0, FirstOffsetNumber);
+	ItemPointerSet(&end, MaxBlockNumber, MaxOffsetNumber);
+	scan = table_beginscan_tidrange(rel, snapshot, &first, &end);
+	while (table_scan_getnextslot_tidrange(scan, ForwardScanDirection, row))
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
 
@@ -108,6 +117,7 @@ es_binding_read(Relation rel)
 		MemoryContextSwitchTo(old);
 	}
 	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
 	ExecDropSingleTupleTableSlot(row);
 	return bindings;
 }
