@@ -117,6 +117,8 @@ look_up(Oid user)
 											 ALLOCSET_SMALL_SIZES);
 		CacheRegisterSyscacheCallback(AUTHOID, role_changed, (Datum) 0);
 		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, role_changed, (Datum) 0);
+		/* its owner is the member of pg_database_owner */
+		CacheRegisterSyscacheCallback(DATABASEOID, role_changed, (Datum) 0);
 	}
 	last.user = InvalidOid; /* in case of an error */
 	MemoryContextReset(last.context);

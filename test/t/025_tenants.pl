@@ -524,6 +524,52 @@ is($open->run(q(SELECT es_append('s-9', -1, 'T', '{}', tenant => 'a')))->{state}
 is($open->value('SELECT count(DISTINCT tenant) FROM es.events'), 1, 'plain SQL too');
 $open->run('ROLLBACK');
 
+# What the role is, and what it is a member of, counts as it is now.
+my $clerk = EsClient->new($node, name => 'clerk');
+$node->safe_psql('postgres', 'CREATE ROLE clerk; GRANT SELECT, INSERT ON es.events TO clerk; GRANT USAGE ON SCHEMA es TO clerk; CREATE ROLE among IN ROLE acme');
+$clerk->run('SET ROLE clerk');
+sub clerk_sees
+{
+	my ($wanted, $name) = @_;
+	my $state = $wanted == 1 ? 'SE007' : '00000';
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is($clerk->run(q(SELECT * FROM es_load('s-1', tenant => 'b')))->{state}, $state, "$name: by a function");
+	is($clerk->value(q(SELECT count(DISTINCT tenant) FROM es.events)), $wanted, '... by plain SQL');
+	is($clerk->value(q(SELECT count(DISTINCT tenant) FROM es_read(tenant => '*'))), $wanted, '... in the log');
+	return;
+}
+clerk_sees(5, 'a role that is free');
+for my $in_transaction (0, 1)
+{
+	$clerk->run('BEGIN') if $in_transaction;
+	for ([ 'GRANT acme TO clerk', 1 ], [ 'REVOKE acme FROM clerk', 5 ], [ 'GRANT among TO clerk', 1 ], [ 'ALTER ROLE clerk BYPASSRLS', 5 ],
+		[ 'ALTER ROLE clerk NOBYPASSRLS', 1 ], [ 'ALTER ROLE clerk SUPERUSER', 5 ], [ 'ALTER ROLE clerk NOSUPERUSER', 1 ],
+		[ 'REVOKE acme FROM among', 5 ], [ 'GRANT acme TO among', 1 ], [ 'REVOKE among FROM clerk', 5 ],
+		[ q(SELECT es_grant_tenant('pg_database_owner', 'a')), 5 ], [ 'ALTER DATABASE postgres OWNER TO clerk', 1 ],
+		[ 'ALTER DATABASE postgres OWNER TO postgres', 5 ], [ q(SELECT es_revoke_tenant('pg_database_owner', '*')), 5 ])
+	{
+		my ($sql, $wanted) = @$_;
+		$node->safe_psql('postgres', $sql);
+		$clerk->run('SAVEPOINT s') if $in_transaction;
+		clerk_sees($wanted, $sql) if !$in_transaction;
+		if ($in_transaction)
+		{
+			is($clerk->run(q(SELECT * FROM es_load('s-1', tenant => 'b')))->{state}, $wanted == 1 ? 'SE007' : '00000', "$sql, in a transaction that is open");
+			$clerk->run('ROLLBACK TO s');
+		}
+	}
+	$clerk->run('ROLLBACK') if $in_transaction;
+}
+$clerk->close;
+($out, $err) = run_as('boss', q(
+	SET ROLE clerk; SELECT count(DISTINCT tenant) FROM es_read(tenant => '*'); RESET ROLE;
+	BEGIN; GRANT acme TO clerk; SET LOCAL ROLE clerk; SELECT count(DISTINCT tenant) FROM es_read(tenant => '*'); ROLLBACK;
+	SET ROLE clerk; SELECT count(DISTINCT tenant) FROM es_read(tenant => '*'); RESET ROLE;
+	BEGIN; SAVEPOINT s; ALTER ROLE clerk SUPERUSER; GRANT acme TO clerk; ROLLBACK TO s; SET LOCAL ROLE clerk; SELECT count(DISTINCT tenant) FROM es.events; ROLLBACK;
+	SET ROLE acme; SELECT count(DISTINCT tenant) FROM es_read(tenant => '*'); RESET ROLE; SET ROLE clerk; SELECT count(DISTINCT tenant) FROM es_read(tenant => '*')));
+is(join(' ', split /\s+/, $out), '5 1 5 5 1 5', 'and is rolled back') or diag $err;
+
 # One that waits for a stream's lock appends where it was to, whatever is bound meanwhile.
 my $holder = EsClient->new($node, name => 'holder');
 my $waiter = EsClient->new($node, name => 'waiter');
