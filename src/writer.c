@@ -43,7 +43,7 @@
 struct EsWriter
 {
 	Relation         rel;
-	TupleDesc        desc; /* of the slots */
+	TupleDesc        desc; /* of the slots, a copy; NULL: the table's */
 	TupleTableSlot **slots;
 	int              nslots; /* how many a chunk takes */
 	int              made;   /* how many of them exist */
@@ -130,7 +130,7 @@ es_writer_begin(Relation rel, int nrows, bool plain_before, bool plain_checks,
 	writer->rel = rel;
 	writer->nslots = Min(nrows, ES_CHUNK_ROWS);
 	/* a copy is not counted, and a hundred slots do not search for what they have counted */
-	writer->desc = nrows > 1 ? CreateTupleDescCopy(RelationGetDescr(rel)) : RelationGetDescr(rel);
+	writer->desc = nrows > 1 ? CreateTupleDescCopy(RelationGetDescr(rel)) : NULL;
 	writer->slots = palloc(writer->nslots * sizeof(TupleTableSlot *));
 	writer->cid = GetCurrentCommandId(true);
 	if (nrows >= ES_BULK_ROWS)
@@ -165,7 +165,9 @@ es_writer_next(EsWriter *writer)
 
 	if (writer->used == writer->made)
 		writer->slots[writer->made++] =
-			MakeSingleTupleTableSlot(writer->desc, table_slot_callbacks(writer->rel));
+			MakeSingleTupleTableSlot(writer->desc != NULL ? writer->desc
+														  : RelationGetDescr(writer->rel),
+									 table_slot_callbacks(writer->rel));
 	slot = ExecClearTuple(writer->slots[writer->used]);
 	memset(slot->tts_isnull, true, RelationGetDescr(writer->rel)->natts * sizeof(bool));
 	return slot;
@@ -354,7 +356,7 @@ es_writer_end(EsWriter *writer)
 		end_executor(writer);
 	for (int i = 0; i < writer->made; i++)
 		ExecDropSingleTupleTableSlot(writer->slots[i]);
-	if (writer->desc != RelationGetDescr(writer->rel))
+	if (writer->desc != NULL)
 		FreeTupleDesc(writer->desc);
 	pfree(writer->slots);
 	pfree(writer);
