@@ -30,6 +30,10 @@ $primary->safe_psql('postgres', qq(
 	SELECT es_append('order-' || i, 0, 'A', '{}', tenant => 't' || i % 2) FROM generate_series(1, 20) i;
 	SELECT es_snapshot('old-1', 20, '{"state": 20}');
 	SELECT es_snapshot('old-1', 30, '{"state": 30}', 2, '\\x01');
+	CREATE ROLE es_bound;
+	GRANT USAGE ON SCHEMA es TO es_bound;
+	GRANT SELECT ON es.events TO es_bound;
+	SELECT es_grant_tenant('es_bound', 't1');
 	BEGIN; SELECT es_append('gone-1', 0, 'A', '{}'); ROLLBACK;));
 $primary->safe_psql('postgres', 'SELECT es_publish()');
 # committed, and not published
@@ -60,7 +64,10 @@ my @reads = (
 	q(SELECT * FROM es_load_snapshot('old-1', 1)),
 	q(SELECT * FROM es_rehydrate('old-1')),
 	q(SELECT * FROM es_rehydrate('other-1', 5)),
-	q(SELECT * FROM es.events ORDER BY position));
+	q(SELECT * FROM es.events ORDER BY position),
+	# a bound role is bound there, too
+	q(SET ROLE es_bound; SELECT * FROM es_read(tenant => '*')),
+	q(SET ROLE es_bound; SELECT * FROM es.events ORDER BY position));
 my @writes = (
 	q(SELECT es_append('old-1', -1, 'A', '{}')),
 	q(SELECT es_append_batch('old-1', -1, '{A}', '{1}')),
@@ -68,6 +75,8 @@ my @writes = (
 	q(SELECT es_try_append('old-1', -1, '{A}', '{1}')),
 	q(SELECT es_snapshot('old-1', 40, '{}')),
 	q(SELECT es_drop_snapshots('old', 9)),
+	q(SELECT es_grant_tenant('es_bound', 't0')),
+	q(SELECT es_revoke_tenant('es_bound', 't1')),
 	q(SELECT es_init()),
 	q(SELECT es_publish()));
 
