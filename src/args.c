@@ -68,16 +68,23 @@ es_arg_id(FunctionCallInfo fcinfo, int argno)
 	return PG_GETARG_UUID_P(argno);
 }
 
-/* The elements of an array of names, none null: sorted, each once. */
+/*
+ * A filter by names: sorted, each once.  NULL stands for no filter and is
+ * answered with NULL and *n = -1.
+ */
 text **
-es_arg_text_array(ArrayType *array, const char *name, int *n)
+es_arg_texts(FunctionCallInfo fcinfo, int argno, const char *name, int *n)
 {
 	Datum *values;
 	bool  *nulls;
 	text **texts;
 	int    count;
 
-	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &count);
+	*n = -1;
+	if (PG_ARGISNULL(argno))
+		return NULL;
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(argno), TEXTOID, -1, false, TYPALIGN_INT, &values,
+					  &nulls, &count);
 	texts = palloc(Max(count, 1) * sizeof(text *));
 	for (int i = 0; i < count; i++)
 	{
@@ -90,17 +97,4 @@ es_arg_text_array(ArrayType *array, const char *name, int *n)
 	}
 	*n = es_sort_texts(texts, count);
 	return texts;
-}
-
-/*
- * A filter by names: sorted, each once.  NULL stands for no filter and is
- * answered with NULL and *n = -1.
- */
-text **
-es_arg_texts(FunctionCallInfo fcinfo, int argno, const char *name, int *n)
-{
-	*n = -1;
-	if (PG_ARGISNULL(argno))
-		return NULL;
-	return es_arg_text_array(PG_GETARG_ARRAYTYPE_P(argno), name, n);
 }

@@ -7,7 +7,6 @@
 
 #include "datatype/timestamp.h"
 #include "fmgr.h"
-#include "utils/array.h"
 
 #include "uuid.h"
 
@@ -17,7 +16,6 @@ extern bool        es_arg_bool(FunctionCallInfo fcinfo, int argno);
 extern int64       es_arg_max_count(FunctionCallInfo fcinfo, int argno);
 extern TimestampTz es_arg_time(FunctionCallInfo fcinfo, int argno, TimestampTz if_null);
 extern pg_uuid_t  *es_arg_id(FunctionCallInfo fcinfo, int argno);
-extern text      **es_arg_text_array(ArrayType *array, const char *name, int *n);
 extern text      **es_arg_texts(FunctionCallInfo fcinfo, int argno, const char *name, int *n);
 
 #endif

@@ -29,10 +29,8 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
-#include "args.h"
 #include "binding.h"
 #include "channel.h"
-#include "errors.h"
 #include "event.h"
 #include "lock.h"
 #include "owner.h"
@@ -189,48 +187,61 @@ role_arg(FunctionCallInfo fcinfo)
 static text *
 name_arg(FunctionCallInfo fcinfo)
 {
-	text *tenant;
+	text *tenant = es_tenant_name_arg(fcinfo, 1);
 
-	if (PG_ARGISNULL(1))
+	if (tenant == NULL)
 		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("tenant must not be null"),
 						errdetail("In argument \"%s\".", "tenant"),
 						errhint("Name the tenant; '' is the one that has no name.")));
-	tenant = PG_GETARG_TEXT_PP(1);
-	if (VARSIZE_ANY_EXHDR(tenant) > 0)
-		es_event_check_tenant(tenant);
 	return tenant;
 }
 
-/* Runs a statement about es.bindings with the role and the tenant; true where it wrote. */
+#define ES_BINDING_PUT                                                                  \
+	"INSERT INTO es.bindings AS b VALUES ($1, $2, $3, $4, pg_catalog.now()) "           \
+	"ON CONFLICT ON CONSTRAINT bindings_pkey DO UPDATE SET "                            \
+	"tenants = b.tenants OPERATOR(pg_catalog.||) ARRAY("                                \
+	"SELECT t FROM pg_catalog.unnest(excluded.tenants) AS u(t) "                        \
+	"WHERE t OPERATOR(pg_catalog.<>) ALL (b.tenants)), role_oid = excluded.role_oid, "  \
+	"system_identifier = excluded.system_identifier, changed_at = excluded.changed_at " \
+	"WHERE NOT b.tenants OPERATOR(pg_catalog.@>) excluded.tenants"
+
+/*
+ * Writes a binding of a role by the name that it has now, added to what that name has;
+ * false where that has it all.
+ */
 static bool
-run_with(const char *command, const char *role, text *tenant)
-{
-	Oid   types[] = {TEXTOID, TEXTOID};
-	Datum values[] = {CStringGetTextDatum(role), PointerGetDatum(tenant)};
-	int   result = SPI_execute_with_args(command, 2, types, values, NULL, false, 0);
-
-	if (result < 0)
-		elog(ERROR, "could not run \"%s\": %s", command, SPI_result_code_string(result));
-	return SPI_processed > 0;
-}
-
-#define ES_BINDING_PUT                                                                                               \
-	"INSERT INTO es.bindings VALUES ($1, $2, $3, $4, pg_catalog.now()) "                                             \
-	"ON CONFLICT ON CONSTRAINT bindings_pkey DO UPDATE SET tenants = ARRAY("                                         \
-	"SELECT DISTINCT t FROM pg_catalog.unnest(bindings.tenants OPERATOR(pg_catalog.||) excluded.tenants) AS u(t)), " \
-	"role_oid = excluded.role_oid, "                                                                                 \
-	"system_identifier = excluded.system_identifier, changed_at = excluded.changed_at"
-
-/* Writes a binding of a role by the name that it has now, added to what that name has. */
-static void
 put_binding(Oid role, Datum tenants)
 {
 	Oid   types[] = {TEXTOID, TEXTARRAYOID, INT8OID, INT8OID};
 	Datum values[] = {CStringGetTextDatum(GetUserNameFromId(role, false)), tenants,
 					  Int64GetDatum((int64) role), Int64GetDatum((int64) GetSystemIdentifier())};
 
-	if (SPI_execute_with_args(ES_BINDING_PUT, 4, types, values, NULL, false, 0) < 0)
-		elog(ERROR, "could not write a binding: %s", SPI_result_code_string(SPI_result));
+	return es_owner_run_with(ES_BINDING_PUT, 4, types, values) > 0;
+}
+
+/* Takes a name's binding away. */
+static bool
+delete_binding(const char *role)
+{
+	Oid   types[] = {TEXTOID};
+	Datum values[] = {CStringGetTextDatum(role)};
+
+	return es_owner_run_with("DELETE FROM es.bindings WHERE role OPERATOR(pg_catalog.=) $1", 1,
+							 types, values) > 0;
+}
+
+/* Takes one tenant out of a name's binding. */
+static bool
+take_tenant(const char *role, text *tenant)
+{
+	Oid   types[] = {TEXTOID, TEXTOID};
+	Datum values[] = {CStringGetTextDatum(role), PointerGetDatum(tenant)};
+
+	return es_owner_run_with(
+			   "UPDATE es.bindings SET tenants = pg_catalog.array_remove(tenants, $2), "
+			   "changed_at = pg_catalog.now() WHERE role OPERATOR(pg_catalog.=) $1 "
+			   "AND $2 OPERATOR(pg_catalog.=) ANY (tenants)",
+			   2, types, values) > 0;
 }
 
 /* A binding whose name is not, or no longer, that of the role that it was made for. */
@@ -277,15 +288,15 @@ es_binding_refresh(void)
 	int    n;
 	Stale *stale = find_stale(&es_store()->bound, &n);
 
+	/* all of them first: names may have been exchanged */
+	for (int i = 0; i < n; i++)
+		(void) delete_binding(stale[i].role);
 	for (int i = 0; i < n; i++)
 	{
-		run_with("DELETE FROM es.bindings WHERE role OPERATOR(pg_catalog.=) $1 "
-				 "AND $2 IS NOT NULL",
-				 stale[i].role, cstring_to_text(""));
 		if (OidIsValid(stale[i].named))
-			put_binding(stale[i].named, stale[i].tenants);
+			(void) put_binding(stale[i].named, stale[i].tenants);
 		if (OidIsValid(stale[i].renamed))
-			put_binding(stale[i].renamed, stale[i].tenants);
+			(void) put_binding(stale[i].renamed, stale[i].tenants);
 	}
 }
 
@@ -336,16 +347,6 @@ check_channels(text *tenant)
 				 errhint("Drop the channel, or change it to kind \"wake\" or another tenant.")));
 }
 
-#define ES_BIND_MORE                                                                     \
-	"UPDATE es.bindings SET tenants = tenants OPERATOR(pg_catalog.||) $2, "              \
-	"role_oid = %u, system_identifier = %lld, changed_at = pg_catalog.now() "            \
-	"WHERE role OPERATOR(pg_catalog.=) $1 AND $2 OPERATOR(pg_catalog.<>) ALL (tenants) " \
-	"RETURNING 1"
-#define ES_BIND_FIRST                                                                             \
-	"INSERT INTO es.bindings "                                                                    \
-	"SELECT $1, ARRAY[$2], %u, %lld, pg_catalog.now() WHERE NOT EXISTS (SELECT FROM es.bindings " \
-	"WHERE role OPERATOR(pg_catalog.=) $1)"
-
 /*
  * es_grant_tenant(role, tenant) binds a role to a tenant; false where it is bound
  * already.  The first time this turns row-level security on.
@@ -355,7 +356,7 @@ es_grant_tenant(PG_FUNCTION_ARGS)
 {
 	char      *role = role_arg(fcinfo);
 	text      *tenant = name_arg(fcinfo);
-	long long  system = (long long) GetSystemIdentifier();
+	EsBinding  binding = {.ntenants = 1, .tenants = &tenant};
 	EsIdentity before;
 	Oid        oid;
 	bool       changed;
@@ -365,8 +366,7 @@ es_grant_tenant(PG_FUNCTION_ARGS)
 	oid = get_role_oid(role, false);
 	check_channels(tenant);
 	warn_unbound(role, oid);
-	changed = run_with(psprintf(ES_BIND_MORE, oid, system), role, tenant) ||
-			  run_with(psprintf(ES_BIND_FIRST, oid, system), role, tenant);
+	changed = put_binding(oid, tenants_array(&binding));
 	es_policy_enable();
 	es_owner_become_again(before);
 	PG_RETURN_BOOL(changed);
@@ -384,15 +384,7 @@ es_revoke_tenant(PG_FUNCTION_ARGS)
 	EsIdentity before = begin_change("es_revoke_tenant()");
 	bool       changed;
 
-	if (es_tenant_is_all(tenant))
-		changed = run_with("DELETE FROM es.bindings WHERE role OPERATOR(pg_catalog.=) $1 "
-						   "AND $2 IS NOT NULL",
-						   role, tenant);
-	else
-		changed = run_with("UPDATE es.bindings SET tenants = pg_catalog.array_remove(tenants, $2), "
-						   "changed_at = pg_catalog.now() WHERE role OPERATOR(pg_catalog.=) $1 "
-						   "AND $2 OPERATOR(pg_catalog.=) ANY (tenants)",
-						   role, tenant);
+	changed = es_tenant_is_all(tenant) ? delete_binding(role) : take_tenant(role, tenant);
 	es_owner_become_again(before);
 	PG_RETURN_BOOL(changed);
 }

@@ -322,17 +322,6 @@ typedef struct Stored
 	char  *created_by;
 } Stored;
 
-/* Runs a statement about es.channels with these arguments; SPI is connected. */
-static int
-run_with(const char *command, int n, Oid *types, Datum *values)
-{
-	int result = SPI_execute_with_args(command, n, types, values, NULL, false, 0);
-
-	if (result < 0)
-		elog(ERROR, "could not run \"%s\": %s", command, SPI_result_code_string(result));
-	return SPI_processed;
-}
-
 static bool
 find_channel(const char *name, Stored *stored)
 {
@@ -340,9 +329,9 @@ find_channel(const char *name, Stored *stored)
 	Datum values[] = {CStringGetTextDatum(name)};
 	bool  isnull;
 
-	if (run_with("SELECT options, created_by FROM es.channels "
-				 "WHERE name OPERATOR(pg_catalog.=) $1 FOR UPDATE",
-				 1, types, values) == 0)
+	if (es_owner_run_with("SELECT options, created_by FROM es.channels "
+						  "WHERE name OPERATOR(pg_catalog.=) $1 FOR UPDATE",
+						  1, types, values) == 0)
 		return false;
 	stored->options =
 		DatumGetJsonbPCopy(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
@@ -385,8 +374,8 @@ insert_channel(const char *name, Jsonb *options, int64 position, Oid caller)
 	Datum values[] = {CStringGetTextDatum(name), JsonbPGetDatum(options), Int64GetDatum(position),
 					  CStringGetTextDatum(GetUserNameFromId(caller, false))};
 
-	(void) run_with("INSERT INTO es.channels VALUES ($1, $2, $3, $4, pg_catalog.now())", 4, types,
-					values);
+	(void) es_owner_run_with("INSERT INTO es.channels VALUES ($1, $2, $3, $4, pg_catalog.now())", 4,
+							 types, values);
 }
 
 /* What the three functions begin with; answers with who calls. */
@@ -454,8 +443,9 @@ es_alter_channel(PG_FUNCTION_ARGS)
 	if (!find_channel(name, &stored))
 		raise_no_channel(name);
 	check_may_change(name, &stored, caller, store->owner);
-	(void) run_with("UPDATE es.channels SET options = $2 WHERE name OPERATOR(pg_catalog.=) $1", 2,
-					types, values);
+	(void) es_owner_run_with(
+		"UPDATE es.channels SET options = $2 WHERE name OPERATOR(pg_catalog.=) $1", 2, types,
+		values);
 	es_owner_become_again(before);
 	PG_RETURN_VOID();
 }
@@ -475,8 +465,8 @@ es_drop_channel(PG_FUNCTION_ARGS)
 	if (!find_channel(name, &stored))
 		raise_no_channel(name);
 	check_may_change(name, &stored, caller, store->owner);
-	(void) run_with("DELETE FROM es.channels WHERE name OPERATOR(pg_catalog.=) $1", 1, types,
-					values);
+	(void) es_owner_run_with("DELETE FROM es.channels WHERE name OPERATOR(pg_catalog.=) $1", 1,
+							 types, values);
 	es_owner_become_again(before);
 	PG_RETURN_VOID();
 }

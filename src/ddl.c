@@ -4,8 +4,8 @@
  *		the library is preloaded, they are refused with SE003.
  *
  * What the store keeps are its schemas, tables, sequence, views, its own indexes and
- * constraints, the guards and their function, the policies that bind roles to tenants.  Two hooks
- *share the work:
+ * constraints, the guards, the policies that bind roles to tenants, and the functions of
+ * both.  Two hooks share the work:
  *
  * - Before a utility statement its parse tree tells what it would alter.  Of ALTER
  *   TABLE only those forms pass that leave rows, columns and guards as they are.

@@ -59,6 +59,17 @@ es_owner_become_again(EsIdentity before)
 	es_owner_resume(before);
 }
 
+/* Runs a command with arguments by SPI; answers how many rows it was about. */
+uint64
+es_owner_run_with(const char *command, int n, Oid *types, Datum *values)
+{
+	int result = SPI_execute_with_args(command, n, types, values, NULL, false, 0);
+
+	if (result < 0)
+		elog(ERROR, "could not run \"%s\": %s", command, SPI_result_code_string(result));
+	return SPI_processed;
+}
+
 /* Runs a command by SPI. */
 void
 es_owner_run(const char *command)

@@ -17,6 +17,7 @@ extern void       es_owner_resume(EsIdentity before);
 
 extern EsIdentity es_owner_become(Oid owner);
 extern void       es_owner_become_again(EsIdentity before);
+extern uint64     es_owner_run_with(const char *command, int n, Oid *types, Datum *values);
 extern void       es_owner_run(const char *command);
 extern void       es_owner_run_ddl(const char *command);
 

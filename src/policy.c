@@ -49,7 +49,7 @@ PG_FUNCTION_INFO_V1(es_policy_open);
 
 /* The two policies of a table; %1$s is the schema of the functions, tenant whose a row is. */
 #define ES_POLICIES(table, tenant) \
-	{table, {ES_POLICY_TENANT, ES_POLICY_EVERYONE}, { \
+	{table, { \
 	 "CREATE POLICY es_tenant ON es." table " AS RESTRICTIVE " \
 	 "USING (%1$s.pg_eventstore_sees(" tenant ", tableoid, 'SELECT')) " \
 	 "WITH CHECK (%1$s.pg_eventstore_sees(" tenant ", tableoid, 'INSERT'));" \
@@ -64,7 +64,6 @@ PG_FUNCTION_INFO_V1(es_policy_open);
 static const struct
 {
 	const char *table;
-	const char *policies[2];
 	const char *ddl[2];
 } protected[] = {
 	ES_POLICIES("events", "tenant"),
@@ -74,6 +73,9 @@ static const struct
 };
 
 /* clang-format on */
+
+/* What the two are called, in the order of their statements. */
+static const char *const names[] = {ES_POLICY_TENANT, ES_POLICY_EVERYONE};
 
 static Oid
 protected_relid(int i)
@@ -90,10 +92,9 @@ es_policy_make(const char *schema)
 
 	for (int i = 0; i < (int) lengthof(protected); i++)
 	{
-		for (int k = 0; k < (int) lengthof(protected[i].policies); k++)
+		for (int k = 0; k < (int) lengthof(names); k++)
 		{
-			if (OidIsValid(
-					get_relation_policy_oid(protected_relid(i), protected[i].policies[k], true)))
+			if (OidIsValid(get_relation_policy_oid(protected_relid(i), names[k], true)))
 				continue;
 			es_owner_run_ddl(psprintf(protected[i].ddl[k], quoted));
 			made = true;
@@ -159,7 +160,7 @@ es_policy_is_foreign(Oid relid)
 
 	foreach (cell, policies)
 		ours += es_policy_is_ours(((RowSecurityPolicy *) lfirst(cell))->policy_name);
-	foreign = ours != 2 || list_length(policies) != 2;
+	foreign = ours != lengthof(names) || list_length(policies) != lengthof(names);
 	table_close(rel, AccessShareLock);
 	return foreign;
 }

@@ -22,7 +22,6 @@
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
-#include "args.h"
 #include "compat.h"
 #include "errors.h"
 #include "event.h"
@@ -209,7 +208,9 @@ check_allowed(const EsTenants *allowed, text *tenant)
 			   "Name a tenant that the role is bound to.");
 }
 
-/* The tenants that a name stands for, NULL and '*' included; SE007 where they are not the role's.
+/*
+ * The tenants that a name stands for, NULL and '*' included; SE007 where they are not
+ * the role's.
  */
 EsTenants
 es_tenants_resolve(text *tenant)
@@ -227,8 +228,9 @@ es_tenants_resolve(text *tenant)
 	return one;
 }
 
-static text *
-name_arg(FunctionCallInfo fcinfo, int argno)
+/* A tenant's name, checked, '*' included; NULL where none is given. */
+text *
+es_tenant_name_arg(FunctionCallInfo fcinfo, int argno)
 {
 	text *tenant;
 
@@ -244,7 +246,7 @@ name_arg(FunctionCallInfo fcinfo, int argno)
 text *
 es_tenant_arg(FunctionCallInfo fcinfo, int argno)
 {
-	text *tenant = name_arg(fcinfo, argno);
+	text *tenant = es_tenant_name_arg(fcinfo, argno);
 
 	if (tenant != NULL)
 		es_tenant_refuse_all(tenant);
@@ -255,7 +257,7 @@ es_tenant_arg(FunctionCallInfo fcinfo, int argno)
 EsTenants
 es_tenants_arg(FunctionCallInfo fcinfo, int argno)
 {
-	return es_tenants_resolve(name_arg(fcinfo, argno));
+	return es_tenants_resolve(es_tenant_name_arg(fcinfo, argno));
 }
 
 /* Refuses what is about all tenants at once to a role that is bound. */

@@ -17,6 +17,7 @@ typedef struct EsTenants
 extern bool      es_tenant_is_all(const text *tenant);
 extern bool      es_tenant_is_free(Oid role);
 extern void      es_tenant_refuse_all(const text *tenant);
+extern text     *es_tenant_name_arg(FunctionCallInfo fcinfo, int argno);
 extern text     *es_tenant_arg(FunctionCallInfo fcinfo, int argno);
 extern EsTenants es_tenants_arg(FunctionCallInfo fcinfo, int argno);
 extern EsTenants es_tenants_allowed(void);

@@ -475,6 +475,15 @@ $node->safe_psql('postgres', q(DROP OWNED BY again; DROP ROLE again; CREATE ROLE
 gets_ok('again', 'SELECT DISTINCT tenant FROM es.events', 'a', 'and so is one that is made again by that name');
 $node->safe_psql('postgres', q(CREATE ROLE renamed LOGIN; GRANT SELECT ON es.events TO renamed; GRANT USAGE ON SCHEMA es TO renamed));
 gets_ok('renamed', 'SELECT DISTINCT tenant FROM es.events', 'a', 'and one that takes the name');
+# Two that exchange names keep what each had, whatever is bound next.
+$node->safe_psql('postgres', q(CREATE ROLE left_one; CREATE ROLE right_one; CREATE ROLE next_one;
+	SELECT es_grant_tenant('left_one', 'a'), es_grant_tenant('right_one', 'b');
+	ALTER ROLE left_one RENAME TO middle; ALTER ROLE right_one RENAME TO left_one; ALTER ROLE middle RENAME TO right_one;));
+is($node->safe_psql('postgres', q(SELECT es_grant_tenant('next_one', 'a');
+	SELECT string_agg(role || ' ' || (SELECT string_agg(t, ',' ORDER BY t) FROM unnest(tenants) t), '; ' ORDER BY role COLLATE "C")
+	FROM es.bindings WHERE role IN ('left_one', 'right_one');
+	SELECT count(es_revoke_tenant(r, '*')) FROM unnest('{left_one,right_one,next_one}'::text[]) r;)),
+	"t\nleft_one a,b; right_one a,b\n3", 'roles that exchange names lose nothing');
 
 # ------------------------------------------------------------ bindings that change
 
