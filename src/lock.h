@@ -14,6 +14,9 @@ typedef enum EsLockKind
 	ES_LOCK_EPOCH = 0xE504     /* opening of an epoch */
 } EsLockKind;
 
+/* With a kind: the gate where those wait for whom the lock's queue is too long. */
+#define ES_LOCK_GATE 0x10
+
 extern void   es_lock_init(void);
 extern uint64 es_lock_hash(text *tenant, text *stream);
 extern void   es_lock_exclusive(EsLockKind kind, const uint64 *hashes, int n, Oid all_streams);
