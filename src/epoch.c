@@ -66,10 +66,10 @@ static uint64 checked = 0; /* the generation of the store that was found to be i
 /*
  * The last position that was given.  Read from the sequence's page under the
  * buffer's lock: a SELECT may find a value up to 32 too high, while nextval is
- * writing its record.
+ * writing its record.  *logged is where the WAL ends that knows of it.
  */
 int64
-es_epoch_last_given(const EsStore *store)
+es_epoch_last_given(const EsStore *store, XLogRecPtr *logged)
 {
 	Relation              rel = relation_open(store->sequence, AccessShareLock);
 	Buffer                buffer = ReadBuffer(rel, 0);
@@ -85,6 +85,8 @@ es_epoch_last_given(const EsStore *store)
 	tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
 	data = (Form_pg_sequence_data) GETSTRUCT(&tuple);
 	last = data->is_called ? data->last_value : data->last_value - 1;
+	if (logged != NULL)
+		*logged = PageGetLSN(page);
 	UnlockReleaseBuffer(buffer);
 	relation_close(rel, NoLock);
 	return last;
@@ -229,7 +231,7 @@ open_epoch(const EsStore *store, Epoch before)
 	now.first = now.last + 1;
 	if (before.number > 0)
 	{
-		int64 given = Max(es_epoch_last_given(store), now.last) + ES_EPOCH_JUMP;
+		int64 given = Max(es_epoch_last_given(store, NULL), now.last) + ES_EPOCH_JUMP;
 
 		set_sequence(store, given);
 		now.first = given + 1;
@@ -302,7 +304,7 @@ es_epoch_check_cursor(const EsStore *store, int64 cursor, bool may_be_next)
 				 errhint("A promotion or a restore has lost events that this reader may have seen. "
 						 "Compare what it has made of them with the log, and read on after "
 						 "\"last\".")));
-	last = es_epoch_last_given(store);
+	last = es_epoch_last_given(store, NULL);
 	if (cursor > (may_be_next ? last + 1 : last))
 		ereport(ERROR,
 				(errcode(ERRCODE_ES_LOST_TAIL),

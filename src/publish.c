@@ -12,7 +12,7 @@
  *    tick's L: its floor is that L + 1.  A known holder keeps its floor.
  * 4. horizon = min(L, lowest floor - 1).
  * 5. If it rose, or floors are to be remembered, a tick is written, and committed
- *    so that all WAL before it is flushed: the events' and the sequence's (P2).
+ *    so that all WAL that it speaks of is flushed: the events' and the sequence's (P2).
  *
  * A transaction that has gone from V has left the list of running ones before, so
  * that every snapshot that sees the tick sees what it has committed (P1).  What it
@@ -61,7 +61,6 @@ PG_FUNCTION_INFO_V1(es_horizon);
 /* Old ticks are looked at once in so many positions. */
 #define ES_PRUNE_EVERY 16
 
-static XLogRecPtr       must_be_flushed; /* where WAL ended when the holders were read */
 static SubTransactionId ticked = InvalidSubTransactionId; /* where es_publish() wrote a tick */
 
 static const EsHolder *
@@ -108,6 +107,39 @@ check_not_back(const EsTick *before, int64 last)
 										(long long) last, (long long) before->position));
 }
 
+static uint64
+count_of(pg_atomic_uint64 *count)
+{
+	return pg_atomic_read_u64(count);
+}
+
+/*
+ * Reads V, and finds out up to where WAL must be flushed before the tick counts (P2).
+ * An appender whose commit waits for the disk has flushed its events before it left
+ * V; as long as there were only such, what is left is the sequence.  Others are counted, in
+ * shared memory, before they leave V and after it: if any is new, WAL must be
+ * flushed up to where it ends now, and if all of them have left, that settles them.
+ */
+static void
+find_holders(const EsStore *store, const EsTick *before, XLogRecPtr sequence, EsTick *next)
+{
+	EsSlot *slot = es_shared_mine();
+	uint64  ended = slot == NULL ? 0 : count_of(&slot->lazy_ended);
+	uint64  begun;
+
+	pg_read_barrier();
+	next->holders = es_marker_holders(store, &next->nholders);
+	pg_read_barrier();
+	next->wal = GetXLogInsertRecPtr();
+	if (slot == NULL)
+		return;
+	begun = count_of(&slot->lazy_begun);
+	if (before->settled == begun + 1)
+		next->wal = sequence;
+	else
+		next->settled = begun == ended ? begun + 1 : 0;
+}
+
 /*
  * Steps 1 to 4; before is the state to go on from.  Answers whether there is
  * something in it that a later state can use.
@@ -115,14 +147,14 @@ check_not_back(const EsTick *before, int64 last)
 static bool
 compute(const EsStore *store, const EsTick *before, EsTick *next)
 {
-	bool is_new;
+	XLogRecPtr sequence;
+	bool       is_new;
 
 	*next = *before;
 	next->life = es_shared()->life;
-	next->last_position = es_epoch_last_given(store);
+	next->last_position = es_epoch_last_given(store, &sequence);
 	check_not_back(before, next->last_position);
-	next->holders = es_marker_holders(store, &next->nholders);
-	must_be_flushed = GetXLogInsertRecPtr();
+	find_holders(store, before, sequence, next);
 	next->recorded_at = Max(GetCurrentTimestamp(), before->recorded_at);
 	is_new = give_floors(next, before);
 	next->position = next->last_position;
@@ -172,7 +204,8 @@ is_usable(const EsTick *state)
  * lower floors.  tick is the state to go on from, or zeros, and becomes the new
  * state.  Answers whether a tick was written.
  *
- * The caller's commit must flush, unless es_publish_is_flushed().
+ * The caller's commit must flush, unless es_publish_is_flushed(); where it does not come
+ * about, the state is not one to go on from.
  */
 bool
 es_publish_tick(EsTick *tick, bool remember)
@@ -193,19 +226,20 @@ es_publish_tick(EsTick *tick, bool remember)
 			tick->pruned = es_tick_prune(store, &before);
 		es_tick_write(store, tick);
 	}
+	else
+		tick->settled = before.settled; /* nobody flushes */
 	table_close(ticks, NoLock);
 	return written;
 }
 
 /*
- * P2: is all WAL that the last tick speaks of flushed already?  Then the tick's
- * own commit need not wait.  Where there are synchronous standbys it waits for
- * them.
+ * P2: is all WAL that a tick speaks of flushed already?  Then its own commit need
+ * not wait.  Where there are synchronous standbys it waits for them.
  */
 bool
-es_publish_is_flushed(void)
+es_publish_is_flushed(const EsTick *tick)
 {
-	return SyncRepStandbyNames[0] == '\0' && GetFlushRecPtr(NULL) >= must_be_flushed;
+	return SyncRepStandbyNames[0] == '\0' && GetFlushRecPtr(NULL) >= tick->wal;
 }
 
 /* Has this transaction taken a tick by es_publish(), and not rolled it back? */

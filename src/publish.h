@@ -10,6 +10,6 @@
 
 extern void es_publish_init(void);
 extern bool es_publish_tick(EsTick *tick, bool remember);
-extern bool es_publish_is_flushed(void);
+extern bool es_publish_is_flushed(const EsTick *tick);
 
 #endif

@@ -9,6 +9,9 @@
  *	     |               back off <---------------- error                      |
  *	     +---------------------------------------------------------------------+
  *
+ * Up to where listeners were told is written with the next tick, or, where there is
+ * none soon, before it sleeps.
+ *
  * It sleeps on its latch, which every transaction that has taken the marker sets at
  * its end.  A prepared transaction may end in a session that does not know us, so
  * while one holds the horizon it looks every second.
@@ -60,9 +63,10 @@ typedef struct Publisher
 {
 	EsSlot       *slot;
 	char         *database;
-	MemoryContext context; /* of what outlives a transaction */
-	EsTick        state;   /* what the next tick goes on from; zeros: from the table */
-	int64         notified;
+	MemoryContext context;    /* of what outlives a transaction */
+	EsTick        state;      /* what the next tick goes on from; zeros: from the table */
+	int64         notified;   /* up to where listeners were told */
+	int64         remembered; /* of that, what is written */
 	TimestampTz   notify_at;  /* not before */
 	int           notify_max; /* events that one transaction carries */
 	int           backoff;
@@ -238,9 +242,12 @@ take_tick(Publisher *p)
 	tick.notified = p->notified;
 	written = es_publish_tick(&tick, false);
 	tick.holders = copy_holders(p, &tick);
-	end(before, !(written && es_publish_is_flushed()));
-	/* it may have gone on from the table, which says up to where listeners were told */
-	p->notified = tick.notified;
+	end(before, !(written && es_publish_is_flushed(&tick)));
+	if (written)
+		p->remembered = tick.notified;
+	/* it has gone on from the table, which knows more; or the store was emptied */
+	if (tick.notified > p->notified || tick.position < p->notified)
+		p->notified = p->remembered = tick.notified;
 	keep_state(p, &tick);
 	if (written)
 		announce(p);
@@ -278,16 +285,6 @@ put_off_notifying(Publisher *p, const ErrorData *error)
 	p->notify_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ES_NOTIFY_RETRY);
 }
 
-/* Up to where listeners are told is committed together with telling them. */
-static void
-remember_notified(const EsStore *store, const Publisher *p, int64 upto)
-{
-	EsTick tick = p->state;
-
-	tick.notified = upto;
-	es_tick_write(store, &tick);
-}
-
 static void
 notify_once(Publisher *p)
 {
@@ -300,10 +297,10 @@ notify_once(Publisher *p)
 	if (p->notify_max < ES_NOTIFY_EVENTS)
 		(void) DirectFunctionCall1(pg_notification_queue_usage, (Datum) 0);
 	upto = es_notify_range(store, p->notified, p->state.position, p->notify_max, &sent);
-
-	if (sent > 0)
-		remember_notified(store, p, upto);
 	end(before, false);
+	/* what nobody was told of need not be written */
+	if (sent == 0 && p->remembered == p->notified)
+		p->remembered = upto;
 	p->notified = upto;
 	if (upto == p->state.position)
 		p->notify_max = ES_NOTIFY_EVENTS;
@@ -382,17 +379,39 @@ recover(Publisher *p, MemoryContext context)
 }
 
 static void
-work(Publisher *p)
+publish(Publisher *p)
+{
+	(void) pg_atomic_exchange_u32(&p->slot->dirty, 0);
+	take_tick(p);
+	if (has_to_notify(p))
+		notify_safely(p);
+}
+
+/* Writes the newest tick once more, with the position that listeners were told of. */
+static void
+remember_notified(Publisher *p)
+{
+	const EsStore *store;
+	EsIdentity     before = begin(&store, "pg_eventstore: publishing");
+	EsTick         tick = p->state;
+
+	tick.notified = p->notified;
+	if (tick.generation == es_store_generation())
+		es_tick_write(store, &tick);
+	end(before, false);
+	p->remembered = p->notified;
+}
+
+/* Does a piece of work, and recovers from its errors. */
+static void
+work(Publisher *p, void (*piece)(Publisher *))
 {
 	MemoryContext context = CurrentMemoryContext;
 
 	PG_TRY();
 	{
 		set_state(p, ES_WORKER_BUSY);
-		(void) pg_atomic_exchange_u32(&p->slot->dirty, 0);
-		take_tick(p);
-		if (has_to_notify(p))
-			notify_safely(p);
+		piece(p);
 		p->backoff = 0;
 		set_state(p, ES_WORKER_IDLE);
 	}
@@ -460,17 +479,18 @@ yield_turn(Publisher *p)
  * him a signal, which on a virtual machine may be a tenth of his append.  So it
  * stays up for a while, in naps that no latch interrupts: what is appended during one
  * is published in one tick.  On an idle server it costs nothing, and it puts nothing
- * off that comes to one.
+ * off that comes to one.  Answers whether nothing has come.
  */
-static void
+static bool
 linger(const Publisher *p)
 {
 	for (int us = 0; us < ES_LINGER; us += ES_LINGER_NAP)
 	{
 		if (pg_atomic_read_u32(&p->slot->dirty) != 0 || InterruptPending)
-			return;
+			return false;
 		pg_usleep(ES_LINGER_NAP);
 	}
+	return true;
 }
 
 static void
@@ -480,8 +500,8 @@ pause_for_work(Publisher *p)
 	TimestampTz until;
 	TimestampTz deaf;
 
-	if (pause_length(p) > 0 && p->backoff == 0)
-		linger(p);
+	if (pause_length(p) > 0 && p->backoff == 0 && linger(p) && p->remembered < p->notified)
+		work(p, remember_notified);
 	now = GetCurrentTimestamp();
 	until = TimestampTzPlusMilliseconds(now, pause_length(p));
 	deaf = TimestampTzPlusMilliseconds(now, Min(p->backoff, ES_BACKOFF_FIRST));
@@ -543,7 +563,7 @@ es_publisher_main(Datum database)
 		AllocSetContextCreate(TopMemoryContext, "pg_eventstore publisher", ALLOCSET_SMALL_SIZES);
 	for (;;)
 	{
-		work(p);
+		work(p, publish);
 		pause_for_work(p);
 	}
 }

@@ -38,12 +38,14 @@ static EsSlot   *mine = NULL; /* of this database */
 /* What the running transaction has done. */
 static struct
 {
-	bool wake;
-	bool counts; /* any of these */
-	int  appends;
-	int  events;
-	int  conflicts;
-	int  repeats;
+	bool    wake;
+	bool    ending; /* its commit has begun */
+	EsSlot *lazy;   /* where it counts as one that does not wait for the disk */
+	bool    counts; /* any of these */
+	int     appends;
+	int     events;
+	int     conflicts;
+	int     repeats;
 } pending;
 
 /* Publishers that it keeps away, and such that it asks for, until its end. */
@@ -68,6 +70,8 @@ static void
 init_slot(EsSlot *slot)
 {
 	pg_atomic_init_u32(&slot->dirty, 0);
+	pg_atomic_init_u64(&slot->lazy_begun, 0);
+	pg_atomic_init_u64(&slot->lazy_ended, 0);
 	pg_atomic_init_u64(&slot->tick_at, 0);
 	pg_atomic_init_u64(&slot->ticks, 0);
 	pg_atomic_init_u64(&slot->notifications, 0);
@@ -81,7 +85,10 @@ init_slot(EsSlot *slot)
 	ConditionVariableInit(&slot->changed);
 }
 
-/* Gives a free slot to a database; the caller holds the lock. */
+/*
+ * Gives a free slot to a database; the caller holds the lock.  What is counted in
+ * pairs stays: both counts of a transaction are in the slot that it began in.
+ */
 static void
 assign_slot(EsSlot *slot, Oid database)
 {
@@ -278,12 +285,28 @@ es_shared_count(EsCount what, int nevents)
 	}
 }
 
+/*
+ * Tells the publisher, before a commit that does not wait for the disk, that WAL up
+ * to here is not enough for a tick (P2).  An abort counts as well; it does no harm.
+ */
+static void
+count_lazy(void)
+{
+	if (synchronous_commit != SYNCHRONOUS_COMMIT_OFF || pending.lazy != NULL ||
+		(pending.lazy = es_shared_mine()) == NULL)
+		return;
+	(void) pg_atomic_fetch_add_u64(&pending.lazy->lazy_begun, 1);
+}
+
 /* Wakes the publisher at the transaction's end, however it ends. */
 void
 es_shared_wake_at_end(void)
 {
 	(void) es_shared_mine();
 	pending.wake = true;
+	/* somebody's callback at the commit appends */
+	if (pending.ending)
+		count_lazy();
 }
 
 static void
@@ -374,8 +397,16 @@ release_held(void)
 static void
 at_end(XactEvent event, void *arg)
 {
+	if (event == XACT_EVENT_PRE_COMMIT)
+	{
+		pending.ending = true;
+		if (pending.wake)
+			count_lazy();
+	}
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
+	if (pending.lazy != NULL)
+		(void) pg_atomic_fetch_add_u64(&pending.lazy->lazy_ended, 1);
 	/* the slot may have been given to another database meanwhile */
 	if ((pending.wake || pending.counts) && es_shared_mine() != NULL)
 	{

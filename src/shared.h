@@ -43,7 +43,9 @@ typedef struct EsSlot
 	TimestampTz   error_at;
 	char          error[ES_ERROR_LENGTH];
 
-	pg_atomic_uint32 dirty; /* something has ended since the last tick began */
+	pg_atomic_uint32 dirty;      /* something has ended since the last tick began */
+	pg_atomic_uint64 lazy_begun; /* ends of appenders that do not wait for the disk */
+	pg_atomic_uint64 lazy_ended; /* the same, when their transactions have ended */
 	pg_atomic_uint64 tick_at;
 	pg_atomic_uint64 ticks;
 	pg_atomic_uint64 notifications;

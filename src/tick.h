@@ -5,6 +5,7 @@
 #ifndef ES_TICK_H
 #define ES_TICK_H
 
+#include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "utils/snapshot.h"
 
@@ -21,7 +22,11 @@ typedef struct EsTick
 	int64       pruned;   /* up to which older ticks had been thinned out */
 	int         nholders;
 	EsHolder   *holders;
-	uint64      generation; /* of the store when it was read; not stored */
+
+	/* not stored */
+	uint64     generation; /* of the store when it was read */
+	uint64     settled;    /* lazy ends, and one, that a tick has seen to the disk; 0: unknown */
+	XLogRecPtr wal;        /* up to where it must be flushed before this tick counts */
 } EsTick;
 
 extern bool  es_tick_newest(const EsStore *store, EsTick *tick);

@@ -1,4 +1,4 @@
-# P2: what a consumer has seen survives a crash of the server, though its appender
+# P2: what a consumer has seen survives a crash of the server, also where its appender
 # ran with synchronous_commit = off; positions below the horizon are never given
 # again, though those who took them have rolled back; and a prepared transaction
 # holds the horizon over a restart (P1).  TRAPS: asynchronous ticks, publishers
@@ -36,11 +36,12 @@ sub stop_walwriter
 }
 
 # Whatever a consumer has seen before the crash it sees after it, and the next
-# position is above it.
+# position is above it.  A tick of what its appenders have flushed may be lost itself,
+# and comes again; $commit is how they commit.
 sub survives_ok
 {
-	my ($node, $name, $publish) = @_;
-	my $async = 'SET synchronous_commit = off;';
+	my ($node, $name, $publish, $commit) = @_;
+	my $async = 'SET synchronous_commit = ' . ($commit || 'off') . ';';
 	my $log = 'SELECT position, stream, version, id, recorded_at, data FROM es_read()';
 
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
@@ -49,8 +50,9 @@ sub survives_ok
 	my $head = value($node, 'SELECT es_head()');
 	$publish->($head);
 	my $seen = $node->safe_psql('postgres', $log);
-	like($seen, qr/^$head\|/m, "$name: a consumer sees an event whose appender did not wait for the disk");
+	like($seen, qr/^$head\|/m, "$name: a consumer sees the event");
 	es_crash($node);
+	$publish->($head) if $commit;
 	is($node->safe_psql('postgres', "$log WHERE position <= $head"), $seen, "P2: $name: after a crash it sees the same");
 	cmp_ok(value($node, 'SELECT es_horizon()'), '>=', $head, "P2: $name: the horizon has not fallen back");
 	is((es_error_detail($node, "SELECT * FROM es_read($head)"))[0], '00000', "P6: $name: its cursor goes on");
@@ -91,6 +93,26 @@ my $wait = sub {
 survives_ok($plain, 'a worker that was started by hand', sub { value($plain, 'SELECT es_start_worker()'); $wait->($plain, @_) });
 survives_ok($preloaded, 'a worker', sub { $wait->($preloaded, @_) });
 survives_ok($preloaded, 'a worker, again', sub { $wait->($preloaded, @_) });
+survives_ok($preloaded, 'a worker, and appenders that wait', sub { $wait->($preloaded, @_) }, 'on');
+
+# An appender that does not wait for the disk among such as do: it has begun to end
+# before a tick, and has left after it.
+stop_walwriter($preloaded);
+my @ends = map { EsClient->new($preloaded) } 1 .. 20;
+foreach my $i (0 .. $#ends)
+{
+	$ends[$i]->run('SET synchronous_commit = ' . ($i % 5 == 4 ? 'off' : 'on'));
+	$ends[$i]->run('BEGIN');
+	$ends[$i]->run("SELECT es_append('ends-$i', 0, 'T', '{}')");
+}
+$_->tell('COMMIT') foreach @ends;
+$_->answer foreach @ends;
+my $given = value($preloaded, 'SELECT es_head()');
+$wait->($preloaded, $given);
+es_crash($preloaded);
+is(value($preloaded, q(SELECT count(*) FROM es.events WHERE stream LIKE 'ends-%')), '20',
+	'P2: after a crash every published event is there, however its appender has committed');
+$_->close foreach @ends;
 value($_, 'ALTER DATABASE postgres RESET ALL') foreach $plain, $preloaded;
 
 # a crash in the middle of everything loses nothing that was seen
