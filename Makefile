@@ -5,7 +5,7 @@
 #	make check		all tests, on private servers
 #	make bench		the store against other event stores, in half an hour at most
 #	make bench-quick	the store against bare tables, in under five minutes
-#	make bench-long		an append as the store grows, in an hour or so
+#	make bench-long		an append as the store grows, in half an hour at most
 #	make baseline		the counts of instructions that the checks compare with
 #	make stress		publishing under two million events and crashes
 #	make mutants		proves the tests: broken stores that they must notice
