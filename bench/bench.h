@@ -41,6 +41,12 @@
 	((STREAMS * FILL_EVENTS + TEN_STREAMS * 10 + TENK_STREAMS * 10000 + 100 + LONG_EVENTS) * 101 / \
 	 100)
 
+/* What es_load answers with, of a stream that is the text of an expression. */
+#define STREAM_COLUMNS "version, type, data, metadata, recorded_at, id, position, payload"
+#define SELECT_STREAM(stream)                                                         \
+	"SELECT " STREAM_COLUMNS " FROM es.events WHERE tenant = '' AND stream = " stream \
+	" ORDER BY version"
+
 #define lengthof(array) (sizeof(array) / sizeof((array)[0]))
 
 typedef enum Level
@@ -128,6 +134,7 @@ struct Row
 	int              streams;         /* how many of it, 0: STREAMS */
 	bool             fresh;           /* a new stream for each call */
 	bool             reads;           /* a call is about a stream, and sends no event */
+	bool             inside;          /* the server; a function makes a transaction's calls */
 	int              bytes;           /* of an event's data, 0: DATA_BYTES */
 	int              batch;           /* events of a call */
 	int              per_transaction; /* calls of a transaction; 0 or 1: no BEGIN */
@@ -231,14 +238,19 @@ extern const char     *bench_category_of(const Event *event, char category[40]);
 extern void            bench_send(Side *side, const Call *call);
 
 /* peers.c */
+extern Table           bench_message_db_table;
+extern Table           bench_emmett_table;
+extern Table           bench_seed_table;
 extern const Contender bench_message_db;
 extern const Contender bench_emmett;
 extern const Contender bench_seed;
 extern const Contender bench_seed_steps;
 extern const Contender bench_pgq;
+extern void            bench_key_of(const Event *event, char key[64]);
 extern void            bench_fill_peers(const char *info, PGconn *admin);
 
 /* reads.c */
+extern Table           bench_log_table;
 extern const Contender bench_load_stream;
 extern const Contender bench_select_stream;
 extern const Contender bench_load_unprepared;
@@ -255,6 +267,20 @@ extern const Contender bench_select_rare;
 extern const Contender bench_consume_log;
 extern const Contender bench_consume_outbox;
 extern const Contender bench_consume_pgq;
+
+/* inside.c */
+extern const Contender bench_inside_append;
+extern const Contender bench_inside_bare;
+extern const Contender bench_inside_message_db;
+extern const Contender bench_inside_emmett;
+extern const Contender bench_inside_seed;
+extern const Contender bench_inside_seed_steps;
+extern const Contender bench_inside_load;
+extern const Contender bench_inside_select;
+extern const Contender bench_inside_message_db_stream;
+extern void            bench_prepare_inside(Side *side);
+extern void            bench_give_inside(Side *side, const Row *row, const Call *calls);
+extern void            bench_do_inside(Side *side, const Row *row);
 
 /* calls.c */
 extern void  bench_make_events(Side *side, const Row *row, Call *call);

@@ -24,12 +24,12 @@ static void send_seed_steps(Side *side, const Call *call);
 static bool emmett_appended(const PGresult *result);
 static bool seed_appended(const PGresult *result);
 
-static Table message_db_table = {.database = "message_db",
-								 .schemas = "^message_store$",
-								 .name = "message_store.messages",
-								 .setting = "SET search_path = message_store, public"};
-static Table emmett_table = {.database = "emmett", .schemas = "^public$", .name = "emt_messages"};
-static Table seed_table = {.database = "seed", .schemas = "^public$", .name = "events"};
+Table bench_message_db_table = {.database = "message_db",
+								.schemas = "^message_store$",
+								.name = "message_store.messages",
+								.setting = "SET search_path = message_store, public"};
+Table bench_emmett_table = {.database = "emmett", .schemas = "^public$", .name = "emt_messages"};
+Table bench_seed_table = {.database = "seed", .schemas = "^public$", .name = "events"};
 static Table pgq_table = {.database = "pgq",
 						  .schemas = "^pgq$",
 						  .name = "pgq.event_1",
@@ -37,14 +37,14 @@ static Table pgq_table = {.database = "pgq",
 
 const Contender bench_message_db = {
 	.name = "message-db",
-	.table = &message_db_table,
+	.table = &bench_message_db_table,
 	.statement = "SELECT write_message($1, $2, $3, $4, NULL, $5)",
 	.fill = fill_message_db,
 };
 
 const Contender bench_emmett = {
 	.name = "Emmett",
-	.table = &emmett_table,
+	.table = &bench_emmett_table,
 	.statement = "SELECT * FROM emt_append_to_stream($1::text[], $2::jsonb[], $3::jsonb[],"
 				 " '{1}'::text[], $4::text[], '{E}'::text[], $5, $6, $7, 'emt:default')",
 	.fill = fill_emmett,
@@ -57,7 +57,7 @@ const Contender bench_emmett = {
  */
 const Contender bench_seed = {
 	.name = "seed, one statement",
-	.table = &seed_table,
+	.table = &bench_seed_table,
 	.statement =
 		"WITH stream AS (SELECT coalesce(max(version), 0) AS version FROM events"
 		"  WHERE aggregate_id = $1::uuid AND aggregate_type = $2::varchar),"
@@ -87,7 +87,7 @@ static const char *const seed_steps[] = {
 /* The same as the library sends it: a transaction of statements. */
 const Contender bench_seed_steps = {
 	.name = "seed, its statements",
-	.table = &seed_table,
+	.table = &bench_seed_table,
 	.statement = "SELECT",
 	.more = seed_steps,
 	.fill = fill_seed,
@@ -153,18 +153,25 @@ emmett_appended(const PGresult *result)
 }
 
 /* A stream's key, which has up to 12 or 16 digits, as a UUID: see fill_peers. */
+void
+bench_key_of(const Event *event, char key[64])
+{
+	const char *digits = strchr(event->stream, '-') + 1;
+
+	if (strlen(digits) == 16)
+		snprintf(key, 64, "%.8s-%.4s-%.4s-8000-000000000000", digits, digits + 8, digits + 12);
+	else
+		snprintf(key, 64, "00000000-0000-4000-8000-%012lu", strtoul(digits, NULL, 10));
+}
+
 static void
 add_aggregate(Call *call, const Event *event)
 {
-	const char *key = strchr(event->stream, '-') + 1;
-	char        id[64];
-	char        category[40];
+	char key[64];
+	char category[40];
 
-	if (strlen(key) == 16)
-		snprintf(id, sizeof(id), "%.8s-%.4s-%.4s-8000-000000000000", key, key + 8, key + 12);
-	else
-		snprintf(id, sizeof(id), "00000000-0000-4000-8000-%012lu", strtoul(key, NULL, 10));
-	bench_add_string(call, id);
+	bench_key_of(event, key);
+	bench_add_string(call, key);
 	bench_add_string(call, bench_category_of(event, category));
 }
 

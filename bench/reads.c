@@ -15,11 +15,8 @@
 #define PAGE          "1000"
 #define CONSUME_PAGES 10
 
-#define STREAM_COLUMNS "version, type, data, metadata, recorded_at, id, position, payload"
 #define LOG_COLUMNS \
 	"position, stream, version, type, data, metadata, recorded_at, id, payload, tenant"
-#define SELECT_STREAM \
-	"SELECT " STREAM_COLUMNS " FROM es.events WHERE tenant = '' AND stream = $1 ORDER BY version"
 
 static void fill_stream(Call *call);
 static void fill_nothing(Call *call);
@@ -30,10 +27,10 @@ static void send_outbox(Side *side, const Call *call);
 static void send_pgq_batches(Side *side, const Call *call);
 
 /* The plans of statements that are prepared are made once, and sort nothing. */
-static Table log_table = {.name = "es.events",
-						  .setting = "SET plan_cache_mode = force_generic_plan;"
-									 " SET enable_seqscan = off; SET enable_bitmapscan = off;"
-									 " SET enable_sort = off"};
+Table bench_log_table = {.name = "es.events",
+						 .setting = "SET plan_cache_mode = force_generic_plan;"
+									" SET enable_seqscan = off; SET enable_bitmapscan = off;"
+									" SET enable_sort = off"};
 
 #define READER(title, where, sql, filler, sender)                                                 \
 	{                                                                                             \
@@ -41,17 +38,17 @@ static Table log_table = {.name = "es.events",
 	}
 
 const Contender bench_load_stream =
-	READER("es_load", &log_table, "SELECT * FROM es_load($1)", fill_stream, NULL);
+	READER("es_load", &bench_log_table, "SELECT * FROM es_load($1)", fill_stream, NULL);
 const Contender bench_select_stream =
-	READER("SELECT", &log_table, SELECT_STREAM, fill_stream, NULL);
-const Contender bench_load_limit = READER("es_load, LIMIT 10", &log_table,
+	READER("SELECT", &bench_log_table, SELECT_STREAM("$1"), fill_stream, NULL);
+const Contender bench_load_limit = READER("es_load, LIMIT 10", &bench_log_table,
 										  "SELECT * FROM es_load($1) LIMIT 10", fill_stream, NULL);
-const Contender bench_select_limit =
-	READER("SELECT, LIMIT 10", &log_table, SELECT_STREAM " LIMIT 10", fill_stream, NULL);
+const Contender bench_select_limit = READER("SELECT, LIMIT 10", &bench_log_table,
+											SELECT_STREAM("$1") " LIMIT 10", fill_stream, NULL);
 
 const Contender bench_load_unprepared = {
 	.name = "es_load, unprepared",
-	.table = &log_table,
+	.table = &bench_log_table,
 	.statement = "SELECT * FROM es_load($1)",
 	.unprepared = true,
 	.fill = fill_stream,
@@ -60,38 +57,39 @@ const Contender bench_load_unprepared = {
 
 const Contender bench_select_unprepared = {
 	.name = "SELECT, unprepared",
-	.table = &log_table,
-	.statement = SELECT_STREAM,
+	.table = &bench_log_table,
+	.statement = SELECT_STREAM("$1"),
 	.unprepared = true,
 	.fill = fill_stream,
 	.send = send_unprepared,
 };
 
 const Contender bench_rehydrate_long =
-	READER("es_rehydrate, 200,000 events", &log_table, "SELECT * FROM es_rehydrate('long-0000')",
-		   fill_nothing, NULL);
+	READER("es_rehydrate, 200,000 events", &bench_log_table,
+		   "SELECT * FROM es_rehydrate('long-0000')", fill_nothing, NULL);
 const Contender bench_rehydrate_short =
-	READER("es_rehydrate, 100 events", &log_table, "SELECT * FROM es_rehydrate('hundred-0000')",
-		   fill_nothing, NULL);
+	READER("es_rehydrate, 100 events", &bench_log_table,
+		   "SELECT * FROM es_rehydrate('hundred-0000')", fill_nothing, NULL);
 
 const Contender bench_read_log =
-	READER("es_read", &log_table, "SELECT * FROM es_read($1, " PAGE ")", fill_nothing, send_pages);
-const Contender bench_select_log = READER("SELECT", &log_table,
+	READER("es_read", &bench_log_table, "SELECT * FROM es_read($1, " PAGE ")", fill_nothing,
+		   send_pages);
+const Contender bench_select_log = READER("SELECT", &bench_log_table,
 										  "SELECT " LOG_COLUMNS " FROM es.events"
 										  " WHERE position > $1 ORDER BY position LIMIT " PAGE,
 										  fill_nothing, send_pages);
 const Contender bench_read_rare =
-	READER("es_read, a category", &log_table,
+	READER("es_read, a category", &bench_log_table,
 		   "SELECT * FROM es_read($1, " PAGE ", ARRAY['" RARE_CATEGORY "'])", fill_nothing,
 		   send_pages);
 const Contender bench_select_rare =
-	READER("SELECT, a category", &log_table,
+	READER("SELECT, a category", &bench_log_table,
 		   "SELECT " LOG_COLUMNS " FROM es.events WHERE category = '" RARE_CATEGORY "'"
 		   " AND position > $1 ORDER BY category, position LIMIT " PAGE,
 		   fill_nothing, send_pages);
 
 const Contender bench_consume_log =
-	READER("es_read", &log_table, "SELECT * FROM es_read($1, " PAGE ")", fill_nothing,
+	READER("es_read", &bench_log_table, "SELECT * FROM es_read($1, " PAGE ")", fill_nothing,
 		   send_batches);
 
 /* The events are marked in the statement that fetches them. */

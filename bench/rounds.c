@@ -63,6 +63,11 @@ backend_cpu_us(int pid)
 void
 bench_send_calls(Side *side, const Row *row, const Call *calls)
 {
+	if (row->inside)
+	{
+		bench_do_inside(side, row);
+		return;
+	}
 	for (int i = 0; i < row->calls; i++)
 	{
 		if (row->per_transaction > 1 && i % row->per_transaction == 0)
@@ -78,10 +83,14 @@ bench_send_calls(Side *side, const Row *row, const Call *calls)
 void
 bench_time_calls(Side *side, const Row *row, Call *calls, int round)
 {
-	double cpu = backend_cpu_us(PQbackendPID(side->conn));
-	double wall = bench_now_us();
 	double events = (double) row->calls * row->batch;
+	double cpu;
+	double wall;
 
+	if (row->inside)
+		bench_give_inside(side, row, calls);
+	cpu = backend_cpu_us(PQbackendPID(side->conn));
+	wall = bench_now_us();
 	bench_send_calls(side, row, calls);
 	wall = bench_now_us() - wall;
 	cpu = backend_cpu_us(PQbackendPID(side->conn)) - cpu;
@@ -130,7 +139,10 @@ bench_begin_sides(Side *sides, const Row *row, const char *info, PGconn *admin)
 		side->conn = bench_connect_table(side->contender->table, info);
 		bench_read_position(side);
 		bench_share_cpu(PQbackendPID(side->conn));
-		bench_prepare(side);
+		if (row->inside)
+			bench_prepare_inside(side);
+		else
+			bench_prepare(side);
 		n++;
 	}
 	return n;

@@ -10,6 +10,9 @@
 
 #define ALL (QUICK | FULL)
 
+/* Of a function's: fewer than the streams that a transaction locks one by one. */
+#define INSIDE_CALLS 50
+
 #define APPENDERS                                                                  \
 	{                                                                              \
 		&bench_append, &bench_bare, &bench_message_db, &bench_emmett, &bench_seed, \
@@ -21,6 +24,21 @@
 		{                                                                         \
 			&bench_seed, 0.35                                                     \
 		}                                                                         \
+	}
+
+/* The same inside the server, for those that are called there. */
+#define APPENDERS_INSIDE                                                                          \
+	{                                                                                             \
+		&bench_inside_append, &bench_inside_bare, &bench_inside_message_db, &bench_inside_emmett, \
+			&bench_inside_seed, &bench_inside_seed_steps                                          \
+	}
+#define AHEAD_OF_PEERS_INSIDE                                        \
+	{                                                                \
+		{&bench_inside_bare, 1.0}, {&bench_inside_message_db, 0.30}, \
+			{&bench_inside_seed_steps, 0.35},                        \
+		{                                                            \
+			&bench_inside_seed, 0.35                                 \
+		}                                                            \
 	}
 
 #define THROUGHPUT(row, words, is_hot, waits)                                            \
@@ -59,6 +77,30 @@ const Row bench_rows[] = {
 	 .calls = 300,
 	 .contenders = {&bench_load_unprepared, &bench_select_unprepared},
 	 .targets = {{&bench_select_unprepared, 1.0}}},
+	{.name = "inside-load-10",
+	 .title = "a stream of 10 events, gone through in PL/pgSQL",
+	 .levels = FULL,
+	 .category = "ten",
+	 .streams = TEN_STREAMS,
+	 .reads = true,
+	 .inside = true,
+	 .batch = 10,
+	 .per_transaction = 100,
+	 .calls = 500,
+	 .contenders = {&bench_inside_load, &bench_inside_select, &bench_inside_message_db_stream},
+	 .targets = {{&bench_inside_select, 0.8}, {&bench_inside_message_db_stream, 0.5}}},
+	{.name = "inside-load-10000",
+	 .title = "a stream of 10,000 events, gone through in PL/pgSQL",
+	 .levels = FULL,
+	 .category = "tenk",
+	 .streams = TENK_STREAMS,
+	 .reads = true,
+	 .inside = true,
+	 .batch = 10000,
+	 .per_transaction = 2,
+	 .calls = 2,
+	 .contenders = {&bench_inside_load, &bench_inside_select, &bench_inside_message_db_stream},
+	 .targets = {{&bench_inside_select, 1.0}, {&bench_inside_message_db_stream, 0.5}}},
 	{.name = "limit",
 	 .title = "the first 10 events of a stream of 200,000, by LIMIT, prepared",
 	 .levels = FULL,
@@ -142,6 +184,25 @@ const Row bench_rows[] = {
 	 .calls = 1000,
 	 .contenders = {&bench_append, &bench_bare, &bench_message_db, &bench_emmett, &bench_seed},
 	 .targets = {{&bench_bare, 1.0}}},
+	{.name = "inside-append",
+	 .title = "one event to an existing stream, appended by PL/pgSQL",
+	 .levels = FULL,
+	 .inside = true,
+	 .batch = 1,
+	 .per_transaction = INSIDE_CALLS,
+	 .calls = 1000,
+	 .contenders = APPENDERS_INSIDE,
+	 .targets = AHEAD_OF_PEERS_INSIDE},
+	{.name = "inside-append-new",
+	 .title = "the first event of a new stream, appended by PL/pgSQL",
+	 .levels = FULL,
+	 .fresh = true,
+	 .inside = true,
+	 .batch = 1,
+	 .per_transaction = INSIDE_CALLS,
+	 .calls = 1000,
+	 .contenders = APPENDERS_INSIDE,
+	 .targets = AHEAD_OF_PEERS_INSIDE},
 	{.name = "batch-1000",
 	 .title = "1,000 events to an existing stream",
 	 .levels = ALL,
