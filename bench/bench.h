@@ -350,6 +350,7 @@ extern void bench_report_line(void);
 extern void bench_report_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 extern void bench_report_target(const Row *row, double figure, Bound bound, double target,
 								const char *format, ...) __attribute__((format(printf, 5, 6)));
+extern void bench_report_unmeasured(const Row *row, const char *what);
 extern void bench_report_missing(const Row *row, const Contender *contender);
 extern void bench_report_end(const char *directory, Level level);
 

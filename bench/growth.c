@@ -171,6 +171,7 @@ measure(const Row *row, Store *stores[2], Side sides[2], const char *info, PGcon
 		PQfinish(sides[i].conn);
 }
 
+/* The targets are about the store of the last stage. */
 static void
 report_stage(const Row *row, const Side sides[2], bool last)
 {
@@ -190,8 +191,6 @@ report_stage(const Row *row, const Side sides[2], bool last)
 	bench_plot_point(row->name, "wall", large.events, wall.middle);
 	if (!last)
 		return;
-	bench_report_note("Beside it: %d events in %d streams; %d rounds of %d events.", SMALL_EVENTS,
-					  SMALL_STREAMS, ROUNDS, row->calls);
 	bench_report_target(row, cpu.middle, AT_MOST, row->target, "CPU of an append, %s / small store",
 						name);
 	bench_report_target(row, wall.middle, AT_MOST, row->target, "the same, wall time");
@@ -218,11 +217,14 @@ bench_run_growth(const Row *row, const char *info, PGconn *admin)
 		bench_report_note("Up to %lld events: %.0f s; now %.1f GB of disk.",
 						  (long long) large.events, (bench_now_us() - begin) / 1e6,
 						  bench_query_number(admin, "SELECT pg_database_size('large')") / 1e9);
-		if (!grown)
-			bench_report_note("The time is up before %d events.", stages[i].events);
 		measure(row, stores, sides, info, admin);
-		report_stage(row, sides, !grown || i + 1 == lengthof(stages));
+		report_stage(row, sides, grown && i + 1 == lengthof(stages));
 		if (!grown)
+		{
+			bench_report_unmeasured(row, "a store of all events, before the time was up");
 			break;
+		}
 	}
+	bench_report_note("Beside it: %d events in %d streams; %d rounds of %d events.", SMALL_EVENTS,
+					  SMALL_STREAMS, ROUNDS, row->calls);
 }

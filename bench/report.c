@@ -200,15 +200,24 @@ bench_report_target(const Row *row, double figure, Bound bound, double target, c
 		met ? "met" : "**not met**");
 }
 
-/* A target about a contender that is not there, though it was to be. */
+/* A target of which nothing is known. */
+void
+bench_report_unmeasured(const Row *row, const char *what)
+{
+	nmissing++;
+	add(&verdicts, "  %s: NOT MEASURED\n", what);
+	add(&targets, "| %s | %s | | | **not measured** |\n", row->name, what);
+}
+
+/* One about a contender that is not there, though it was to be. */
 void
 bench_report_missing(const Row *row, const Contender *contender)
 {
-	if (!with_peers)
-		return;
-	nmissing++;
-	add(&verdicts, "  against %s: NOT MEASURED\n", contender->name);
-	add(&targets, "| %s | against %s | | | **not measured** |\n", row->name, contender->name);
+	char what[128];
+
+	snprintf(what, sizeof(what), "against %s", contender->name);
+	if (with_peers)
+		bench_report_unmeasured(row, what);
 }
 
 static void
