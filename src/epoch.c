@@ -1,7 +1,7 @@
 /*
  * epoch.c
  *		Epochs: stretches of history without a lost tail.  All that reads or
- *		writes es.epochs, and the sequence's page.
+ *		writes es.epochs.
  *
  * A promotion, a point-in-time recovery, a restored dump and a copied database
  * continue an older state of the log: events that consumers have seen may be
@@ -24,7 +24,6 @@
 #include "postgres.h"
 
 #include "access/heapam.h"
-#include "access/relation.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -33,7 +32,6 @@
 #include "executor/tuptable.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
@@ -45,6 +43,7 @@
 #include "lock.h"
 #include "log.h"
 #include "scan.h"
+#include "sequence.h"
 #include "tick.h"
 
 /* How far the sequence moves: further than any lost tail is long. */
@@ -63,33 +62,11 @@ typedef struct Epoch
 
 static uint64 checked = 0; /* the generation of the store that was found to be in order */
 
-/*
- * The last position that was given.  Read from the sequence's page under the
- * buffer's lock: a SELECT may find a value up to 32 too high, while nextval is
- * writing its record.  *logged is where the WAL ends that knows of it.
- */
+/* The last position that was given, and where the WAL ends that knows of it. */
 int64
 es_epoch_last_given(const EsStore *store, XLogRecPtr *logged)
 {
-	Relation              rel = relation_open(store->sequence, AccessShareLock);
-	Buffer                buffer = ReadBuffer(rel, 0);
-	Page                  page;
-	HeapTupleData         tuple;
-	ItemId                item;
-	Form_pg_sequence_data data;
-	int64                 last;
-
-	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	page = BufferGetPage(buffer);
-	item = PageGetItemId(page, FirstOffsetNumber);
-	tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
-	data = (Form_pg_sequence_data) GETSTRUCT(&tuple);
-	last = data->is_called ? data->last_value : data->last_value - 1;
-	if (logged != NULL)
-		*logged = PageGetLSN(page);
-	UnlockReleaseBuffer(buffer);
-	relation_close(rel, NoLock);
-	return last;
+	return es_sequence_last(store->sequence, logged);
 }
 
 static Epoch

@@ -13,7 +13,6 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "commands/sequence.h"
 #include "executor/tuptable.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -25,6 +24,7 @@
 #include "log.h"
 #include "marker.h"
 #include "policy.h"
+#include "sequence.h"
 #include "writer.h"
 
 /* Columns of the index (tenant, stream, version) and of (tenant, id). */
@@ -278,10 +278,10 @@ es_log_raise_gone_back(const char *detail)
 
 /* Gives the next version and position to an event (A1, A4). */
 static void
-number_event(const EsStore *store, EsLogStream *stream, EsEvent *event)
+number_event(EsPositions *positions, EsLogStream *stream, EsEvent *event)
 {
 	event->version = ++stream->tail.version;
-	event->position = nextval_internal(store->sequence, false);
+	event->position = es_sequence_next(positions);
 	es_marker_note(event->position);
 	if (event->position <= stream->tail.position)
 		es_log_raise_gone_back(
@@ -319,11 +319,13 @@ es_log_write(Relation events, const EsStore *store, text *tenant, EsLogStream *s
 			 int nstreams, EsEvent *to_write, int nevents)
 {
 	EsPolicyCheck *policies = es_policy_check_begin(events);
+	EsPositions    positions = {.wanted = nevents};
 	TimestampTz    recorded_at;
 	EsWriter      *writer;
 
 	es_epoch_check(store);
 	es_marker_take(&store);
+	positions.sequence = store->sequence;
 	recorded_at = clock_under_lock(streams, nstreams);
 	writer = es_writer_begin(events, nevents, store->plain_before, store->plain_checks, policies);
 
@@ -332,7 +334,7 @@ es_log_write(Relation events, const EsStore *store, text *tenant, EsLogStream *s
 		EsEvent     *event = &to_write[i];
 		EsLogStream *stream = &streams[event->stream];
 
-		number_event(store, stream, event);
+		number_event(&positions, stream, event);
 		if (!event->has_id)
 			es_uuid_generate(&event->id);
 		fill_slot(es_writer_next(writer), tenant, stream, recorded_at, event);

@@ -1,6 +1,7 @@
 # The sequence of positions is set back, by a superuser or by a backup that has
 # it older than the log: an append says so (55000) and stores nothing, rather than
-# break the order (A4), and es_init() repairs it.
+# break the order (A4), and es_init() repairs it.  And a position that was given is
+# never given again, though a batch takes many at once.
 
 use strict;
 use warnings;
@@ -50,6 +51,42 @@ like($node->safe_psql('postgres', 'SELECT es_init()'), qr/^repaired/, 'A4: es_in
 is($node->safe_psql('postgres', q(SELECT cache_size, cycle FROM pg_sequences WHERE sequencename = 'events_position_seq')), '1|f',
 	'and it is as it was');
 es_after_restore_ok($node, 'after the repairs');
+
+# A batch of so many events, its last position, and whether lastval() is that one.
+sub batch
+{
+	my ($stream, $n) = @_;
+
+	return split /\|/, $node->safe_psql('postgres', qq(
+		SELECT last_position, lastval() = last_position FROM es_append_batch('$stream', -1,
+			array_fill('A'::text, ARRAY[$n]), array_fill('{}'::jsonb, ARRAY[$n]))));
+}
+
+for my $n (2, 3, 33, 34, 40, 500)
+{
+	my $first = $node->safe_psql('postgres', 'SELECT es_head()') + 1;
+	my ($last, $is_lastval) = batch("batch-$n", $n);
+
+	is($is_lastval, 't', "$n events: lastval() is the position of the last");
+	is($last, $first + $n - 1, "$n events: no position is left out");
+	$node->safe_psql('postgres', 'CHECKPOINT') if $n == 40;
+	batch("behind-$n", 3);
+	$node->stop('immediate');
+	$node->start;
+	($first) = batch("batch-$n", 1);
+	cmp_ok($first, '>', $last + 3, "P1: $n events: after a crash no position is given again");
+}
+# what counts otherwise is left to nextval
+$node->safe_psql('postgres', 'ALTER SEQUENCE es.events_position_seq INCREMENT 10');
+batch('tens-1', 50);
+is($node->safe_psql('postgres', q(SELECT count(DISTINCT position % 10), max(position) - min(position) FROM es_load('tens-1'))),
+	'1|490', 'positions are as the sequence counts');
+$node->safe_psql('postgres', 'ALTER SEQUENCE es.events_position_seq INCREMENT 1 MAXVALUE 100000');
+$node->safe_psql('postgres', q(SELECT setval('es.events_position_seq', 99900)));
+is((batch('most-1', 100))[0], 100000, 'up to the highest');
+es_state_ok($node, q(SELECT es_append('most-1', -1, 'A', '{}')), '2200H', 'and not beyond');
+$node->safe_psql('postgres', 'ALTER SEQUENCE es.events_position_seq NO MAXVALUE');
+es_oracle_ok($node, 'after the batches');
 
 $node->stop;
 done_testing();
