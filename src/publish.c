@@ -123,17 +123,15 @@ count_of(pg_atomic_uint64 *count)
 static void
 find_holders(const EsStore *store, const EsTick *before, XLogRecPtr sequence, EsTick *next)
 {
-	EsSlot *slot = es_shared_mine();
-	uint64  ended = slot == NULL ? 0 : count_of(&slot->lazy_ended);
-	uint64  begun;
+	EsShared *shared = es_shared();
+	uint64    ended = count_of(&shared->lazy_ended);
+	uint64    begun;
 
 	pg_read_barrier();
 	next->holders = es_marker_holders(store, &next->nholders);
 	pg_read_barrier();
 	next->wal = GetXLogInsertRecPtr();
-	if (slot == NULL)
-		return;
-	begun = count_of(&slot->lazy_begun);
+	begun = count_of(&shared->lazy_begun);
 	if (before->settled == begun + 1)
 		next->wal = sequence;
 	else

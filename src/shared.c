@@ -3,9 +3,9 @@
  *		Shared memory: a slot for each database that has a store.
  *
  * Through its slot an appender wakes the publisher at its end, a waiter learns
- * that the horizon has moved, and the views see what is counted.  Nothing here is
- * needed for a guarantee: a store without a slot has no publisher, and es_publish()
- * serves it.
+ * that the horizon has moved, and the views see what is counted.  No slot is
+ * needed for a guarantee: a store without one has no publisher, and es_publish()
+ * serves it.  What P2 needs is counted for the whole server.
  *
  * Preloaded, the memory is asked for at the server's start.  Not preloaded, it is
  * made by whoever comes first, small enough for the room that PostgreSQL leaves
@@ -38,14 +38,14 @@ static EsSlot   *mine = NULL; /* of this database */
 /* What the running transaction has done. */
 static struct
 {
-	bool    wake;
-	bool    ending; /* its commit has begun */
-	EsSlot *lazy;   /* where it counts as one that does not wait for the disk */
-	bool    counts; /* any of these */
-	int     appends;
-	int     events;
-	int     conflicts;
-	int     repeats;
+	bool wake;
+	bool ending; /* its commit has begun */
+	bool lazy;   /* it is counted as one that does not wait for the disk */
+	bool counts; /* any of these */
+	int  appends;
+	int  events;
+	int  conflicts;
+	int  repeats;
 } pending;
 
 /* Publishers that it keeps away, and such that it asks for, until its end. */
@@ -70,8 +70,6 @@ static void
 init_slot(EsSlot *slot)
 {
 	pg_atomic_init_u32(&slot->dirty, 0);
-	pg_atomic_init_u64(&slot->lazy_begun, 0);
-	pg_atomic_init_u64(&slot->lazy_ended, 0);
 	pg_atomic_init_u64(&slot->tick_at, 0);
 	pg_atomic_init_u64(&slot->ticks, 0);
 	pg_atomic_init_u64(&slot->notifications, 0);
@@ -85,10 +83,7 @@ init_slot(EsSlot *slot)
 	ConditionVariableInit(&slot->changed);
 }
 
-/*
- * Gives a free slot to a database; the caller holds the lock.  What is counted in
- * pairs stays: both counts of a transaction are in the slot that it began in.
- */
+/* Gives a free slot to a database; the caller holds the lock. */
 static void
 assign_slot(EsSlot *slot, Oid database)
 {
@@ -146,6 +141,8 @@ attach(bool preloading)
 		shared->preloaded = preloading;
 		shared->nslots = nslots;
 		shared->lock = make_lock(preloading, shared);
+		pg_atomic_init_u64(&shared->lazy_begun, 0);
+		pg_atomic_init_u64(&shared->lazy_ended, 0);
 		for (int i = 0; i < nslots; i++)
 			init_slot(&shared->slots[i]);
 	}
@@ -292,10 +289,10 @@ es_shared_count(EsCount what, int nevents)
 static void
 count_lazy(void)
 {
-	if (synchronous_commit != SYNCHRONOUS_COMMIT_OFF || pending.lazy != NULL ||
-		(pending.lazy = es_shared_mine()) == NULL)
+	if (synchronous_commit != SYNCHRONOUS_COMMIT_OFF || pending.lazy)
 		return;
-	(void) pg_atomic_fetch_add_u64(&pending.lazy->lazy_begun, 1);
+	(void) pg_atomic_fetch_add_u64(&es_shared()->lazy_begun, 1);
+	pending.lazy = true;
 }
 
 /* Wakes the publisher at the transaction's end, however it ends. */
@@ -405,8 +402,8 @@ at_end(XactEvent event, void *arg)
 	}
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
-	if (pending.lazy != NULL)
-		(void) pg_atomic_fetch_add_u64(&pending.lazy->lazy_ended, 1);
+	if (pending.lazy)
+		(void) pg_atomic_fetch_add_u64(&shared->lazy_ended, 1);
 	/* the slot may have been given to another database meanwhile */
 	if ((pending.wake || pending.counts) && es_shared_mine() != NULL)
 	{

@@ -43,9 +43,7 @@ typedef struct EsSlot
 	TimestampTz   error_at;
 	char          error[ES_ERROR_LENGTH];
 
-	pg_atomic_uint32 dirty;      /* something has ended since the last tick began */
-	pg_atomic_uint64 lazy_begun; /* ends of appenders that do not wait for the disk */
-	pg_atomic_uint64 lazy_ended; /* the same, when their transactions have ended */
+	pg_atomic_uint32 dirty; /* something has ended since the last tick began */
 	pg_atomic_uint64 tick_at;
 	pg_atomic_uint64 ticks;
 	pg_atomic_uint64 notifications;
@@ -68,8 +66,13 @@ typedef struct EsShared
 	int     launcher_pid;
 	PGPROC *launcher;
 	bool    starved; /* a publisher waits for a worker slot */
-	int     nslots;
-	EsSlot  slots[FLEXIBLE_ARRAY_MEMBER];
+
+	/* Not in the slots, which a database may have not, lose, or get another of. */
+	pg_atomic_uint64 lazy_begun; /* ends of appenders that do not wait for the disk */
+	pg_atomic_uint64 lazy_ended; /* the same, when their transactions have ended */
+
+	int    nslots;
+	EsSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } EsShared;
 
 typedef enum EsCount
