@@ -217,6 +217,7 @@ es_publish_tick(EsTick *tick, bool remember)
 	if (!is_usable(&before))
 		(void) es_tick_newest(store, &before);
 	is_news = compute(store, &before, tick);
+	tick->file = ticks->rd_rel->relfilenode;
 	written = tick->position > before.position || (remember && is_news);
 	if (written)
 	{

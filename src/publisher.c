@@ -25,6 +25,7 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "commands/dbcommands.h"
@@ -37,6 +38,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -67,6 +69,7 @@ typedef struct Publisher
 	EsTick        state;      /* what the next tick goes on from; zeros: from the table */
 	int64         notified;   /* up to where listeners were told */
 	int64         remembered; /* of that, what is written */
+	Oid           file;       /* of es.ticks, that these two are of */
 	TimestampTz   notify_at;  /* not before */
 	int           notify_max; /* events that one transaction carries */
 	int           backoff;
@@ -245,9 +248,11 @@ take_tick(Publisher *p)
 	end(before, !(written && es_publish_is_flushed(&tick)));
 	if (written)
 		p->remembered = tick.notified;
-	/* it has gone on from the table, which knows more; or the store was emptied */
-	if (tick.notified > p->notified || tick.position < p->notified)
+	/* it has gone on from the table, which knows more; or the store was emptied, and filled again
+	 */
+	if (tick.notified > p->notified || tick.file != p->file)
 		p->notified = p->remembered = tick.notified;
+	p->file = tick.file;
 	keep_state(p, &tick);
 	if (written)
 		announce(p);
@@ -387,17 +392,26 @@ publish(Publisher *p)
 		notify_safely(p);
 }
 
-/* Writes the newest tick once more, with the position that listeners were told of. */
+/*
+ * Writes the newest tick once more, with the position that listeners were told of; not
+ * into a store that somebody has emptied, which is known only with es.ticks locked.
+ */
 static void
 remember_notified(Publisher *p)
 {
 	const EsStore *store;
 	EsIdentity     before = begin(&store, "pg_eventstore: publishing");
+	Relation       ticks = es_store_open_ticks(RowExclusiveLock, &store);
 	EsTick         tick = p->state;
 
-	tick.notified = p->notified;
-	if (tick.generation == es_store_generation())
+	if (ticks->rd_rel->relfilenode == p->file)
+	{
+		if (tick.generation != es_store_generation())
+			(void) es_tick_newest(store, &tick);
+		tick.notified = p->notified;
 		es_tick_write(store, &tick);
+	}
+	table_close(ticks, NoLock);
 	end(before, false);
 	p->remembered = p->notified;
 }

@@ -25,6 +25,7 @@ typedef struct EsTick
 
 	/* not stored */
 	uint64     generation; /* of the store when it was read */
+	Oid        file;       /* of es.ticks: another one when the store was emptied */
 	uint64     settled;    /* lazy ends, and one, that a tick has seen to the disk; 0: unknown */
 	XLogRecPtr wal;        /* up to where it must be flushed before this tick counts */
 } EsTick;
