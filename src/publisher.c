@@ -461,6 +461,15 @@ pause_length(const Publisher *p)
 	return is_held_by_prepared(p) ? ES_POLL_PREPARED : ES_POLL_IDLE;
 }
 
+static void
+reload_settings(void)
+{
+	if (!ConfigReloadPending)
+		return;
+	ConfigReloadPending = false;
+	ProcessConfigFile(PGC_SIGHUP);
+}
+
 /* How a worker of ours sleeps: until it is woken, at most so many ms. */
 void
 es_publisher_sleep(long ms)
@@ -469,23 +478,22 @@ es_publisher_sleep(long ms)
 					 PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
-	if (ConfigReloadPending)
-	{
-		ConfigReloadPending = false;
-		ProcessConfigFile(PGC_SIGHUP);
-	}
+	reload_settings();
 }
 
 /*
  * Where there are more stores than workers, whoever has had his turn makes room,
- * busy or not; the launcher comes back to him.
+ * busy or not; the launcher comes back to him.  What he has told nobody tells again.
  */
 static void
 yield_turn(Publisher *p)
 {
-	if (es_shared()->starved &&
-		TimestampDifferenceExceeds(p->started_at, GetCurrentTimestamp(), ES_TURN))
-		proc_exit(0);
+	if (!es_shared()->starved ||
+		!TimestampDifferenceExceeds(p->started_at, GetCurrentTimestamp(), ES_TURN))
+		return;
+	if (p->backoff == 0 && p->remembered < p->notified)
+		work(p, remember_notified);
+	proc_exit(0);
 }
 
 /*
@@ -577,6 +585,8 @@ es_publisher_main(Datum database)
 		AllocSetContextCreate(TopMemoryContext, "pg_eventstore publisher", ALLOCSET_SMALL_SIZES);
 	for (;;)
 	{
+		/* under load it never sleeps, and must know of synchronous standbys all the same */
+		reload_settings();
 		work(p, publish);
 		pause_for_work(p);
 	}
