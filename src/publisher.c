@@ -248,8 +248,7 @@ take_tick(Publisher *p)
 	end(before, !(written && es_publish_is_flushed(&tick)));
 	if (written)
 		p->remembered = tick.notified;
-	/* it has gone on from the table, which knows more; or the store was emptied, and filled again
-	 */
+	/* it has gone on from the table, which knows more; or from that of another store */
 	if (tick.notified > p->notified || tick.file != p->file)
 		p->notified = p->remembered = tick.notified;
 	p->file = tick.file;
