@@ -62,13 +62,6 @@ typedef struct Epoch
 
 static uint64 checked = 0; /* the generation of the store that was found to be in order */
 
-/* The last position that was given, and where the WAL ends that knows of it. */
-int64
-es_epoch_last_given(const EsStore *store, XLogRecPtr *logged)
-{
-	return es_sequence_last(store->sequence, logged);
-}
-
 static Epoch
 epoch_of(TupleTableSlot *slot)
 {
@@ -208,7 +201,7 @@ open_epoch(const EsStore *store, Epoch before)
 	now.first = now.last + 1;
 	if (before.number > 0)
 	{
-		int64 given = Max(es_epoch_last_given(store, NULL), now.last) + ES_EPOCH_JUMP;
+		int64 given = Max(es_sequence_last(store->sequence, NULL), now.last) + ES_EPOCH_JUMP;
 
 		set_sequence(store, given);
 		now.first = given + 1;
@@ -281,7 +274,7 @@ es_epoch_check_cursor(const EsStore *store, int64 cursor, bool may_be_next)
 				 errhint("A promotion or a restore has lost events that this reader may have seen. "
 						 "Compare what it has made of them with the log, and read on after "
 						 "\"last\".")));
-	last = es_epoch_last_given(store, NULL);
+	last = es_sequence_last(store->sequence, NULL);
 	if (cursor > (may_be_next ? last + 1 : last))
 		ereport(ERROR,
 				(errcode(ERRCODE_ES_LOST_TAIL),

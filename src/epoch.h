@@ -5,13 +5,10 @@
 #ifndef ES_EPOCH_H
 #define ES_EPOCH_H
 
-#include "access/xlogdefs.h"
-
 #include "store.h"
 
-extern void  es_epoch_check(const EsStore *store);
-extern bool  es_epoch_is_checked(void);
-extern int64 es_epoch_last_given(const EsStore *store, XLogRecPtr *logged);
-extern void  es_epoch_check_cursor(const EsStore *store, int64 cursor, bool may_be_next);
+extern void es_epoch_check(const EsStore *store);
+extern bool es_epoch_is_checked(void);
+extern void es_epoch_check_cursor(const EsStore *store, int64 cursor, bool may_be_next);
 
 #endif

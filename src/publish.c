@@ -51,6 +51,7 @@
 #include "log.h"
 #include "marker.h"
 #include "publish.h"
+#include "sequence.h"
 #include "shared.h"
 #include "tick.h"
 
@@ -107,12 +108,6 @@ check_not_back(const EsTick *before, int64 last)
 										(long long) last, (long long) before->position));
 }
 
-static uint64
-count_of(pg_atomic_uint64 *count)
-{
-	return pg_atomic_read_u64(count);
-}
-
 /*
  * Reads V, and finds out up to where WAL must be flushed before the tick counts (P2).
  * An appender whose commit waits for the disk has flushed its events before it left
@@ -124,14 +119,14 @@ static void
 find_holders(const EsStore *store, const EsTick *before, XLogRecPtr sequence, EsTick *next)
 {
 	EsShared *shared = es_shared();
-	uint64    ended = count_of(&shared->lazy_ended);
+	uint64    ended = pg_atomic_read_u64(&shared->lazy_ended);
 	uint64    begun;
 
 	pg_read_barrier();
 	next->holders = es_marker_holders(store, &next->nholders);
 	pg_read_barrier();
 	next->wal = GetXLogInsertRecPtr();
-	begun = count_of(&shared->lazy_begun);
+	begun = pg_atomic_read_u64(&shared->lazy_begun);
 	if (before->settled == begun + 1)
 		next->wal = sequence;
 	else
@@ -150,7 +145,7 @@ compute(const EsStore *store, const EsTick *before, EsTick *next)
 
 	*next = *before;
 	next->life = es_shared()->life;
-	next->last_position = es_epoch_last_given(store, &sequence);
+	next->last_position = es_sequence_last(store->sequence, &sequence);
 	check_not_back(before, next->last_position);
 	find_holders(store, before, sequence, next);
 	next->recorded_at = Max(GetCurrentTimestamp(), before->recorded_at);
