@@ -21,10 +21,6 @@ PGFILEDESC  = "pg_eventstore - an event store in PostgreSQL"
 # What PostgreSQL's own headers need, no more.  Warnings are errors in the checks.
 PG_CFLAGS   = -std=gnu99 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers -Wno-cast-function-type $(WERROR)
-# libuuid has had its own UUIDv7 since 2.41.
-ifneq ($(shell grep -s uuid_generate_time_v7 /usr/include/uuid/uuid.h),)
-PG_CPPFLAGS = -DES_HAVE_LIBUUID_V7
-endif
 SHLIB_LINK  = -luuid
 EXTRA_CLEAN = pg_eventstore--*.sql
 

@@ -129,7 +129,8 @@ lock_streams(const EsAppend *append, Oid all_streams)
 /*
  * Where a stream ended when this session last knew, found by its hash: a hint where to
  * look first, for who appends without an expected version.  What is out of date here, or
- * of another stream, costs a second look, never an answer.
+ * of another stream, costs a second look, never an answer.  Two streams that meet in one
+ * place are both remembered, of three the two that were appended to last.
  */
 typedef struct End
 {
@@ -137,16 +138,19 @@ typedef struct End
 	int64  version;
 } End;
 
-static End ends[1024];
+static End ends[512][2];
 
 static int64
 recall_end(const EsAppendStream *stream)
 {
-	const End *end = &ends[stream->hash % lengthof(ends)];
+	const End *place = ends[stream->hash % lengthof(ends)];
 
 	if (stream->expected > 0)
 		return stream->expected;
-	return end->hash == stream->hash ? end->version : 0;
+	for (int i = 0; i < 2; i++)
+		if (place[i].hash == stream->hash)
+			return place[i].version;
+	return 0;
 }
 
 static void
@@ -154,10 +158,12 @@ remember_ends(const EsAppend *append)
 {
 	for (int i = 0; i < append->nstreams; i++)
 	{
-		End *end = &ends[append->streams[i].hash % lengthof(ends)];
+		End *place = ends[append->streams[i].hash % lengthof(ends)];
 
-		end->hash = append->streams[i].hash;
-		end->version = append->log[i].tail.version;
+		if (place[0].hash != append->streams[i].hash)
+			place[1] = place[0];
+		place[0].hash = append->streams[i].hash;
+		place[0].version = append->log[i].tail.version;
 	}
 }
 

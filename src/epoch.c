@@ -218,10 +218,27 @@ open_epoch(const EsStore *store, Epoch before)
 }
 
 /* Has es_epoch_check() looked since the store may last have changed? */
-bool
-es_epoch_is_checked(void)
+static bool
+is_checked(void)
 {
 	return checked == es_store_generation();
+}
+
+/*
+ * Is the newest epoch the present one?  Never waits: false, too, while somebody has
+ * locked the epochs against everybody.
+ */
+bool
+es_epoch_is_current(const EsStore *store)
+{
+	Epoch newest;
+
+	if (is_checked())
+		return true;
+	if (!ConditionalLockRelationOid(store->epochs, AccessShareLock))
+		return false;
+	newest = walk(store, SnapshotSelf, 0, NULL);
+	return is_current(store, &newest);
 }
 
 /*
@@ -234,7 +251,7 @@ es_epoch_check(const EsStore *store)
 {
 	Epoch newest;
 
-	if (es_epoch_is_checked())
+	if (is_checked())
 		return;
 	newest = walk(store, SnapshotSelf, 0, NULL);
 	if (!is_current(store, &newest))

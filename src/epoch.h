@@ -8,7 +8,7 @@
 #include "store.h"
 
 extern void es_epoch_check(const EsStore *store);
-extern bool es_epoch_is_checked(void);
+extern bool es_epoch_is_current(const EsStore *store);
 extern void es_epoch_check_cursor(const EsStore *store, int64 cursor, bool may_be_next);
 
 #endif

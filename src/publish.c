@@ -176,7 +176,7 @@ hold_store(const EsStore **store)
 		LockRelationOid(appending, AccessShareLock);
 		*store = es_store();
 		if ((*store)->appending == appending && (*store)->ticks == RelationGetRelid(ticks) &&
-			es_epoch_is_checked())
+			es_epoch_is_current(*store))
 			return ticks;
 		UnlockRelationOid(appending, AccessShareLock);
 		table_close(ticks, RowExclusiveLock);

@@ -1,10 +1,11 @@
 /*
  * uuid.c
- *		Event ids: UUIDv7 (RFC 9562), monotonic within a backend, by libuuid.
+ *		Event ids: UUIDv7 (RFC 9562), monotonic within a backend.
  *
  * An id that would not sort behind its predecessor is made from it by adding
  * one, the method of RFC 9562 6.2 for monotonic random values; so are all ids of
- * the same millisecond, which also spares them the system call for random bytes.
+ * the same millisecond.  The random bytes of the others are PostgreSQL's, asked for
+ * a page at a time: asking costs much, how many bytes next to nothing.
  */
 #include "postgres.h"
 
@@ -13,7 +14,8 @@
 
 #include "uuid.h"
 
-#define ES_UUID_TIME_BYTES 6 /* 48 bits of milliseconds, big endian */
+#define ES_UUID_TIME_BYTES   6 /* 48 bits of milliseconds, big endian */
+#define ES_UUID_RANDOM_BYTES (UUID_LEN - ES_UUID_TIME_BYTES)
 
 static pg_uuid_t last; /* all zeros in a new backend */
 
@@ -24,16 +26,30 @@ put_time(pg_uuid_t *id, uint64 milliseconds)
 		id->data[i] = (unsigned char) (milliseconds >> (8 * (ES_UUID_TIME_BYTES - 1 - i)));
 }
 
+/* Random bytes for one id; none is given twice. */
+static const unsigned char *
+random_bytes(void)
+{
+	static unsigned char bytes[64][ES_UUID_RANDOM_BYTES];
+	static int           left = 0;
+
+	if (left == 0)
+	{
+		if (!pg_strong_random(bytes, sizeof(bytes)))
+			ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+							errmsg("could not generate random bytes for an event id")));
+		left = lengthof(bytes);
+	}
+	return bytes[--left];
+}
+
 static void
 fresh(pg_uuid_t *id, uint64 milliseconds)
 {
-#ifdef ES_HAVE_LIBUUID_V7
-	uuid_generate_time_v7(id->data);
-#else
-	uuid_generate_random(id->data);
-	id->data[6] = (id->data[6] & 0x0F) | 0x70;
 	put_time(id, milliseconds);
-#endif
+	memcpy(id->data + ES_UUID_TIME_BYTES, random_bytes(), ES_UUID_RANDOM_BYTES);
+	id->data[6] = (id->data[6] & 0x0F) | 0x70; /* the version */
+	id->data[8] = (id->data[8] & 0x3F) | 0x80; /* the variant */
 }
 
 /* Adds one to the 74 random bits, and carries into the time. */
