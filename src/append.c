@@ -129,8 +129,8 @@ lock_streams(const EsAppend *append, Oid all_streams)
 /*
  * Where a stream ended when this session last knew, found by its hash: a hint where to
  * look first, for who appends without an expected version.  What is out of date here, or
- * of another stream, costs a second look, never an answer.  Two streams that meet in one
- * place are both remembered, of three the two that were appended to last.
+ * of another stream, costs a second look, never an answer.  Streams that meet in one row
+ * stand there with the latest first; the last one drops out.
  */
 typedef struct End
 {
@@ -138,18 +138,18 @@ typedef struct End
 	int64  version;
 } End;
 
-static End ends[512][2];
+static End ends[256][4];
 
 static int64
 recall_end(const EsAppendStream *stream)
 {
-	const End *place = ends[stream->hash % lengthof(ends)];
+	const End *row = ends[stream->hash % lengthof(ends)];
 
 	if (stream->expected > 0)
 		return stream->expected;
-	for (int i = 0; i < 2; i++)
-		if (place[i].hash == stream->hash)
-			return place[i].version;
+	for (int i = 0; i < lengthof(ends[0]); i++)
+		if (row[i].hash == stream->hash)
+			return row[i].version;
 	return 0;
 }
 
@@ -158,12 +158,14 @@ remember_ends(const EsAppend *append)
 {
 	for (int i = 0; i < append->nstreams; i++)
 	{
-		End *place = ends[append->streams[i].hash % lengthof(ends)];
+		End  latest = {append->streams[i].hash, append->log[i].tail.version};
+		End *row = ends[latest.hash % lengthof(ends)];
+		int  place = 0;
 
-		if (place[0].hash != append->streams[i].hash)
-			place[1] = place[0];
-		place[0].hash = append->streams[i].hash;
-		place[0].version = append->log[i].tail.version;
+		while (place < lengthof(ends[0]) - 1 && row[place].hash != latest.hash)
+			place++;
+		memmove(row + 1, row, place * sizeof(End));
+		row[0] = latest;
 	}
 }
 
