@@ -216,12 +216,15 @@ next_row(ScanState *ss)
 	return slot;
 }
 
-/* Only a descendant of LockRows or ModifyTable is checked again, and the node is none. */
+/*
+ * Only a descendant of LockRows or ModifyTable is checked again, and the node is none.
+ * Older minor releases ask all the same, before 15.15, 17.7 and 18.1: in a subquery of a
+ * statement that looks at a row again.  The node then reads as ever.
+ */
 static bool
 recheck_row(ScanState *ss, TupleTableSlot *slot)
 {
-	elog(ERROR, "a reader's row is not checked again");
-	return false;
+	return !TupIsNull(next_row(ss));
 }
 
 static TupleTableSlot *
