@@ -7,7 +7,7 @@
  * with several functions, arguments that are volatile (a function scan computes
  * them once and remembers the rows), queries that lock rows or change them
  * (which look at the rows again when somebody else was faster), and functions
- * that are not called directly: SECURITY DEFINER, or with settings of their own.
+ * that are not called directly: SECURITY DEFINER, STRICT, or with settings of their own.
  *
  * A function is known by its C symbol, not by its name.
  */
@@ -57,7 +57,7 @@ find_candidate(Oid function)
 	if (!HeapTupleIsValid(tuple))
 		return -1;
 	form = (Form_pg_proc) GETSTRUCT(tuple);
-	if (form->prolang == ClanguageId && form->proretset)
+	if (form->prolang == ClanguageId && form->proretset && !form->proisstrict)
 	{
 		bool  isnull;
 		char *symbol =
