@@ -5,7 +5,8 @@
  *
  * What the node does not cover stays a function scan: WITH ORDINALITY, ROWS FROM
  * with several functions, arguments that are volatile (a function scan computes
- * them once and remembers the rows), queries that lock rows or change them
+ * them once and remembers the rows) or may be, in a subquery that is about an outer
+ * row and that nobody looks into here, queries that lock rows or change them
  * (which look at the rows again when somebody else was faster), and functions
  * that are not called directly: SECURITY DEFINER, STRICT, or with settings of their own.
  *
@@ -25,6 +26,7 @@
 #include "nodes/nodeFuncs.h"
 #include "nodes/pathnodes.h"
 #include "nodes/supportnodes.h"
+#include "optimizer/clauses.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/pathnode.h"
 #include "optimizer/paths.h"
@@ -105,7 +107,7 @@ find_call(PlannerInfo *root, RangeTblEntry *rte, int *kind)
 	call = (FuncExpr *) function->funcexpr;
 	*kind = find_kind(call);
 	if (*kind < 0 || function->funccolcount != es_read_node_kinds[*kind]->natts ||
-		contain_volatile_functions((Node *) call))
+		contain_volatile_functions((Node *) call) || contain_subplans((Node *) call->args))
 		return NULL;
 	return call;
 }

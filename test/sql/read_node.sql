@@ -62,6 +62,7 @@ SELECT reads(q) FROM unnest(ARRAY[
 	$$SELECT * FROM ROWS FROM (es_load('a-1'), es_read())$$,
 	$$SELECT es_load('a-1')$$,
 	$$SELECT * FROM es_load('a-' || trunc(random() + 1))$$,
+	$$SELECT * FROM t, es_load((SELECT name FROM t AS u WHERE u.k = t.k AND random() >= 0))$$,
 	$$UPDATE t SET after = e.position FROM es_load('a-1') AS e WHERE e.version = t.k$$,
 	$$DELETE FROM t USING es_load('a-1') AS e WHERE e.version = t.k$$,
 	$$SELECT * FROM t, es_load('a-1') AS e WHERE e.version = t.k FOR UPDATE OF t$$,
