@@ -376,6 +376,8 @@ release_held(void)
 			held[i]->state = ES_WORKER_NONE;
 		LWLockRelease(shared->lock);
 		es_shared_wake(held[i]);
+		/* who has appended meanwhile has woken a launcher that had to wait for us */
+		es_shared_wake_launcher();
 	}
 	for (int i = 0; i < nasked; i++)
 	{

@@ -83,7 +83,15 @@ my $client = EsClient->new($node, db => 'a');
 is(es_sqlstate($node, 'DROP DATABASE a'), '55006', 'a database that is in use is not dropped');
 es_has_publisher_ok($node, 'a', 'and its publisher is back');
 es_publishes_ok($node, 'and publishes', 'a');
-$client->close;
+
+# what is appended while the publisher is kept away is published when it may come back
+my $dropper = EsClient->new($node);
+$dropper->tell('DROP DATABASE a');
+es_no_publisher_ok($node, 'a', 'while a statement waits for the last session, none');
+$client->run(q(SELECT es_append('held-1', -1, 'T', '{}')));
+is($dropper->answer->{state}, '55006', 'the session has stayed');
+is($client->value(q(SELECT es_wait(es_head(), '30s') = es_head())), 't', 'what it has appended is published');
+$_->close foreach $client, $dropper;
 $client = EsClient->new($node);
 $client->run('BEGIN');
 $client->run('ALTER DATABASE a RENAME TO b');
