@@ -211,16 +211,15 @@ next_slot(TimestampTz now, TimestampTz *retry_at)
 }
 
 static void
-set_slot(EsSlot *slot, EsWorkerState state, TimestampTz now)
+set_slot(EsSlot *slot, EsWorkerState state, TimestampTz started_at, TimestampTz retry_at)
 {
 	EsShared *shared = es_shared();
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	if (slot->pid == 0 && slot->held == 0)
 		slot->state = state;
-	slot->started_at = now;
-	/* one that ends at once is not asked for again at once */
-	slot->retry_at = TimestampTzPlusMilliseconds(now, ES_LAUNCH_RETRY);
+	slot->started_at = started_at;
+	slot->retry_at = retry_at;
 	if (state == ES_WORKER_NONE && slot->pid == 0 && slot->held == 0)
 		es_shared_free(slot);
 	LWLockRelease(shared->lock);
@@ -242,29 +241,51 @@ set_starved(bool starved)
 	}
 }
 
+/* Says of all whose turn it would be that there is no room. */
+static void
+note_no_room(TimestampTz now)
+{
+	EsShared *shared = es_shared();
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < shared->nslots; i++)
+	{
+		EsSlot *slot = &shared->slots[i];
+
+		if (is_wanted(slot) && !is_running(i) && slot->retry_at <= now)
+			slot->state = ES_WORKER_NO_SLOT;
+	}
+	LWLockRelease(shared->lock);
+}
+
 /* Starts a publisher for a slot; false where the server has no room. */
 static bool
 start_one(int i, TimestampTz now)
 {
 	EsSlot       *slot = &es_shared()->slots[i];
+	TimestampTz   last_started_at = slot->started_at;
+	TimestampTz   retry_at = TimestampTzPlusMilliseconds(now, ES_LAUNCH_RETRY);
 	MemoryContext old;
 	bool          started;
 
 	if (!is_there(slot->database))
 	{
-		set_slot(slot, ES_WORKER_NONE, now);
+		set_slot(slot, ES_WORKER_NONE, now, retry_at);
 		return true;
 	}
 	/* what comes from now on asks again */
 	(void) pg_atomic_exchange_u32(&slot->dirty, 0);
-	set_slot(slot, ES_WORKER_STARTING, now);
+	/* one that ends at once is not asked for again at once */
+	set_slot(slot, ES_WORKER_STARTING, now, retry_at);
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	started = es_publisher_register(slot->database, &handles[i]);
 	MemoryContextSwitchTo(old);
 	if (!started)
 	{
 		handles[i] = NULL;
-		set_slot(slot, ES_WORKER_NO_SLOT, now);
+		/* it keeps its turn: whoever makes room, makes it for this one first */
+		(void) pg_atomic_exchange_u32(&slot->dirty, 1);
+		set_slot(slot, ES_WORKER_NO_SLOT, last_started_at, now);
 	}
 	return started;
 }
@@ -283,6 +304,7 @@ start_wanted(void)
 	{
 		if (!start_one(next, now))
 		{
+			note_no_room(now);
 			set_starved(true);
 			return ES_LAUNCH_RETRY;
 		}

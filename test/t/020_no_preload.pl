@@ -119,6 +119,19 @@ foreach my $round (1 .. 3)
 	}
 }
 
+# one that always has something to do makes room too
+my $busy = EsClient->new($node, db => 'b');
+my $pid = $busy->value('SELECT pg_backend_pid()');
+$busy->tell(q(DO $$BEGIN LOOP PERFORM es_append('busy-1', -1, 'T', '{}'); COMMIT; END LOOP; END$$));
+es_poll_in($node, 'b', q(SELECT es_stream_version('busy-1') > 100), 'b is busy');
+foreach my $db (qw(postgres c))
+{
+	value(q(SELECT es_append('turn-1', -1, 'T', '{}')), $db);
+	is(value(q(SELECT es_wait(es_head(), '60s') = es_head()), $db), 't', "stores take turns: $db is published while b is busy");
+}
+value("SELECT pg_terminate_backend($pid)");
+$busy->close;
+
 # the one publisher does not give up its place: that is said
 my $one = value(q(SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_eventstore publisher'));
 if ($one eq '')
