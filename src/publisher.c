@@ -492,6 +492,9 @@ yield_turn(Publisher *p)
 		return;
 	if (p->backoff == 0 && p->remembered < p->notified)
 		work(p, remember_notified);
+	/* nobody would ask for us because of what we would have tried again */
+	if (pause_length(p) < ES_POLL_IDLE || p->backoff > 0)
+		(void) pg_atomic_exchange_u32(&p->slot->dirty, 1);
 	proc_exit(0);
 }
 

@@ -132,6 +132,18 @@ foreach my $db (qw(postgres c))
 value("SELECT pg_terminate_backend($pid)");
 $busy->close;
 
+# one that has still something to do when it makes room comes back to it
+my $listener = es_listener($node, 'b', 'es_events');
+value(q(SELECT es_create_channel('broken')), 'b');
+value(q(UPDATE es.channels SET options = '1'), 'b');
+value(q(SELECT es_append('put-off-1', -1, 'T', '{}')), 'b');
+es_poll_in($node, 'b', q(SELECT notifications_skipped > 0 FROM es_stat_publisher), 'notifying is put off');
+value(q(SELECT es_append('turn-2', -1, 'T', '{}')), 'c');
+is(value(q(SELECT es_wait(es_head(), '60s') = es_head()), 'c'), 't', 'meanwhile another store has its turn');
+value(q(UPDATE es.channels SET options = '{}'), 'b');
+ok($listener->await_upto(value('SELECT es_head()', 'b')), 'listeners are told when it has its turn again');
+$listener->close;
+
 # the one publisher does not give up its place: that is said
 my $one = value(q(SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_eventstore publisher'));
 if ($one eq '')
