@@ -111,7 +111,7 @@ walk(const EsStore *store, Snapshot snapshot, int64 cursor, Epoch *hole)
 	}
 	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
-	table_close(rel, NoLock);
+	table_close(rel, AccessShareLock);
 	return newest;
 }
 
@@ -238,6 +238,7 @@ es_epoch_is_current(const EsStore *store)
 	if (!ConditionalLockRelationOid(store->epochs, AccessShareLock))
 		return false;
 	newest = walk(store, SnapshotSelf, 0, NULL);
+	UnlockRelationOid(store->epochs, AccessShareLock);
 	return is_current(store, &newest);
 }
 
@@ -256,6 +257,8 @@ es_epoch_check(const EsStore *store)
 	newest = walk(store, SnapshotSelf, 0, NULL);
 	if (!is_current(store, &newest))
 	{
+		/* first, as who empties the store does, and with none of its tables locked */
+		LockRelationOid(store->events, AccessShareLock);
 		es_lock_epoch();
 		newest = walk(store, SnapshotSelf, 0, NULL);
 		if (!is_current(store, &newest))

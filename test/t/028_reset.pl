@@ -71,6 +71,20 @@ is($node->safe_psql('postgres', 'SELECT es_horizon(), count(*) FROM es.ticks'), 
 es_publishes_ok($node, 'publishing goes on');
 es_oracle_ok($node, 'afterwards');
 
+
+# Whose tick is the first of an emptied store opens its epoch, and does not meet the next
+# es_reset() in a deadlock.
+$resetter->run('SELECT es_reset()');
+$appender->run('SELECT es_horizon()');
+$resetter->run('BEGIN');
+$resetter->run('LOCK TABLE es.events IN ACCESS EXCLUSIVE MODE');
+$appender->tell('SELECT es_publish()');
+es_poll_in($node, 'postgres', $waits->('client', 'es.events'), 'es_publish() would open an epoch');
+is($resetter->run('SELECT es_reset()')->{state}, '00000', 'es_reset() goes before it');
+$resetter->run('COMMIT');
+is($appender->answer->{state}, '00000', 'and it goes on');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM es.epochs'), '1', 'P6: with one epoch');
+
 $_->close foreach $appender, $resetter, $blocker;
 $node->stop;
 done_testing();
