@@ -108,6 +108,30 @@ take_ahead(EsPositions *positions, int most)
 }
 
 /*
+ * With wal_level = minimal nextval writes no record in the transaction that has made the
+ * sequence, or emptied the store, and notes 32 values as logged all the same; the next
+ * transactions would have them without one, and a crash would give them again.
+ */
+static void
+log_next_time(Oid sequence)
+{
+	Relation rel = relation_open(sequence, NoLock);
+
+	if (!RelationNeedsWAL(rel))
+	{
+		Buffer                buffer;
+		Form_pg_sequence_data row = lock_row(rel, &buffer, BUFFER_LOCK_EXCLUSIVE);
+
+		START_CRIT_SECTION();
+		MarkBufferDirty(buffer);
+		row->log_cnt = 0;
+		END_CRIT_SECTION();
+		UnlockReleaseBuffer(buffer);
+	}
+	relation_close(rel, NoLock);
+}
+
+/*
  * The next position.  A call's first is by nextval, which locks and checks, and so is
  * its last, which lastval() then answers.
  */
@@ -120,6 +144,8 @@ es_sequence_next(EsPositions *positions)
 	if (positions->next < positions->end)
 		return positions->next++;
 	position = nextval_internal(positions->sequence, false);
+	if (!XLogIsNeeded())
+		log_next_time(positions->sequence);
 	if (positions->wanted > 1)
 		take_ahead(positions, positions->wanted - 1);
 	return position;

@@ -115,6 +115,13 @@ is(value($preloaded, q(SELECT count(*) FROM es.events WHERE stream LIKE 'ends-%'
 $_->close foreach @ends;
 value($_, 'ALTER DATABASE postgres RESET ALL') foreach $plain, $preloaded;
 
+# Where the transaction that empties the store writes no WAL of the sequence
+my $minimal = es_server('minimal', conf => "${conf}wal_level = minimal\nmax_wal_senders = 0\n");
+value($minimal, 'ALTER DATABASE postgres SET pg_eventstore.allow_reset = on');
+value($minimal, q(BEGIN; SELECT es_reset(); SELECT es_append('first-1', 0, 'T', '{}'); COMMIT));
+survives_ok($minimal, 'wal_level = minimal', sub { value($minimal, 'SELECT es_publish()') });
+$minimal->stop;
+
 # a crash in the middle of everything loses nothing that was seen
 for my $round (1 .. 5)
 {
