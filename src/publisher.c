@@ -289,6 +289,22 @@ put_off_notifying(Publisher *p, const ErrorData *error)
 	p->notify_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ES_NOTIFY_RETRY);
 }
 
+/*
+ * Is the store still the one that the last tick was of?  Where somebody has emptied it
+ * since, these positions are of other events, which may not be published.
+ */
+static bool
+is_same_store(const Publisher *p, const EsStore **store)
+{
+	Relation events = es_store_open_events(AccessShareLock, store); /* first, as everywhere */
+	Relation ticks = es_store_open_ticks(AccessShareLock, store);
+	bool     same = ticks->rd_rel->relfilenode == p->file;
+
+	table_close(ticks, NoLock);
+	table_close(events, NoLock);
+	return same;
+}
+
 static void
 notify_once(Publisher *p)
 {
@@ -297,6 +313,11 @@ notify_once(Publisher *p)
 	int            sent;
 	int64          upto;
 
+	if (!is_same_store(p, &store))
+	{
+		end(before, false);
+		return;
+	}
 	/* a full queue gives room back to who asks how full it is, not to who adds to it */
 	if (p->notify_max < ES_NOTIFY_EVENTS)
 		(void) DirectFunctionCall1(pg_notification_queue_usage, (Datum) 0);
