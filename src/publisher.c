@@ -608,7 +608,8 @@ es_publisher_main(Datum database)
 		AllocSetContextCreate(TopMemoryContext, "pg_eventstore publisher", ALLOCSET_SMALL_SIZES);
 	for (;;)
 	{
-		/* under load it never sleeps, and must know of synchronous standbys all the same */
+		/* under load it never sleeps: it must end when it is told, and know of standbys */
+		CHECK_FOR_INTERRUPTS();
 		reload_settings();
 		work(p, publish);
 		pause_for_work(p);
