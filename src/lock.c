@@ -17,8 +17,9 @@
  *
  * 1. The first call of a transaction that has written nothing holds no fine lock
  *    while it waits for one: what it has it gives back, waits, and tries them all
- *    again.  Other calls take theirs sorted by hash, and may deadlock as row locks
- *    do.
+ *    again.  Where that does not end it takes them sorted by hash, and gives them all
+ *    back if that makes a deadlock.  Other calls take theirs sorted by hash, and may
+ *    deadlock as row locks do.
  * 2. Fine locks first, and only then the coarse lock in RowExclusive mode: who
  *    waits for a stream of a large transaction does not yet stand in the way of
  *    that transaction's coarse lock.
@@ -173,32 +174,51 @@ beyond_bound(EsLockKind kind, const uint64 *hashes, int n)
 /* So many may have or want a lock before others wait at its gate. */
 #define ES_LOCK_QUEUE 2
 
-/* How often a call that the deadlock check has chosen waits anew. */
+/* How often a single call that the deadlock check has chosen waits anew. */
 #define ES_DEADLOCK_TRIES 3
 
 /* Waits for a lock and takes it, first at its gate where there is a queue. */
 static void
-wait_in_turn(const LOCKTAG *tag)
+wait_in_turn(EsLockKind kind, uint64 hash)
 {
-	LOCKTAG gate = *tag;
-	bool    crowded = LockWaiterCount(tag) > ES_LOCK_QUEUE;
+	LOCKTAG tag;
+	LOCKTAG gate;
+	bool    crowded;
 
+	set_fine_tag(&tag, kind, hash);
+	gate = tag;
 	gate.locktag_field4 |= ES_LOCK_GATE;
+	crowded = LockWaiterCount(&tag) > ES_LOCK_QUEUE;
 	if (crowded)
 		(void) LockAcquire(&gate, ExclusiveLock, false, false);
-	(void) LockAcquire(tag, ExclusiveLock, false, false);
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 	if (crowded)
 		LockRelease(&gate, ExclusiveLock, false);
 }
 
+/* Takes the locks in their order, waiting as everybody does. */
+static void
+insist(EsLockKind kind, const uint64 *hashes, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		LOCKTAG fine;
+
+		set_fine_tag(&fine, kind, hashes[i]);
+		if (LockAcquire(&fine, ExclusiveLock, false, false) == LOCKACQUIRE_OK)
+			count_held(1);
+	}
+}
+
 /*
- * Waits for a lock and takes it.  When PostgreSQL's check finds a deadlock of
- * others, it may choose a bystander that only stands in their queue.  That must
- * not fail a single call (A7): it waits anew, having caught the error in a
- * subtransaction, while the others' own checks end their deadlock.
+ * A single call takes one lock, or at last all of them, and waits.  When PostgreSQL's
+ * check finds a deadlock of others, it may choose a bystander that only stands in their
+ * queue, or one who holds what another wants.  That must not fail a single call (A7):
+ * it gives back what it has and waits anew, having caught the error in a
+ * subtransaction, while the others go on, or their own checks end their deadlock.
  */
 static void
-wait_patiently(const LOCKTAG *tag)
+wait_patiently(EsLockKind kind, const uint64 *hashes, int n)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -210,7 +230,10 @@ wait_patiently(const LOCKTAG *tag)
 		MemoryContextSwitchTo(context);
 		PG_TRY();
 		{
-			wait_in_turn(tag);
+			if (n == 1)
+				wait_in_turn(kind, hashes[0]);
+			else
+				insist(kind, hashes, n);
 			ReleaseCurrentSubTransaction();
 			taken = true;
 		}
@@ -269,24 +292,11 @@ try_all(EsLockKind kind, const uint64 *hashes, int n, int mine, bool *is_new)
 	return i;
 }
 
-/* Takes the locks in their order, waiting as everybody does. */
-static void
-insist(EsLockKind kind, const uint64 *hashes, int n)
-{
-	for (int i = 0; i < n; i++)
-	{
-		LOCKTAG fine;
-
-		set_fine_tag(&fine, kind, hashes[i]);
-		if (LockAcquire(&fine, ExclusiveLock, false, false) == LOCKACQUIRE_OK)
-			count_held(1);
-	}
-}
-
 /*
  * Takes fine locks.  A single call, one in a transaction that has neither taken
- * such a lock nor written anything, holds none while it waits for one, so that it
- * is part of no deadlock (A7); other calls may deadlock as row locks do.
+ * such a lock nor written anything, holds none while it waits for one, as long as that
+ * gets it anywhere, so that it is part of no deadlock (A7); other calls may deadlock
+ * as row locks do.
  */
 static void
 take_fine(EsLockKind kind, const uint64 *hashes, int n)
@@ -301,16 +311,17 @@ take_fine(EsLockKind kind, const uint64 *hashes, int n)
 
 	for (int tries = 0; (blocked = try_all(kind, hashes, n, mine, is_new)) < n; tries++)
 	{
-		LOCKTAG fine;
-
-		if (held_total > 0 || TransactionIdIsValid(GetTopTransactionIdIfAny()) ||
-			tries == ES_LOCK_TRIES)
+		if (held_total > 0 || TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		{
 			insist(kind, hashes, n);
 			break;
 		}
-		set_fine_tag(&fine, kind, hashes[blocked]);
-		wait_patiently(&fine);
+		if (tries == ES_LOCK_TRIES)
+		{
+			wait_patiently(kind, hashes, n);
+			break;
+		}
+		wait_patiently(kind, &hashes[blocked], 1);
 		mine = blocked;
 	}
 	for (int i = 0; blocked == n && i < n; i++)
