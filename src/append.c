@@ -24,6 +24,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "miscadmin.h"
@@ -34,6 +35,7 @@
 #include "utils/rel.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "append.h"
 #include "errors.h"
@@ -323,7 +325,33 @@ check_visible(const EsAppend *append)
 	}
 }
 
-/* Is it a unique violation of this index of es.events?  Its name is asked for only then. */
+/* Are the two indexes on the same columns? */
+static bool
+same_columns(Oid a, Oid b)
+{
+	HeapTuple x = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(a));
+	HeapTuple y = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(b));
+	bool      same = false;
+
+	if (HeapTupleIsValid(x) && HeapTupleIsValid(y))
+	{
+		Form_pg_index f = (Form_pg_index) GETSTRUCT(x);
+		Form_pg_index g = (Form_pg_index) GETSTRUCT(y);
+
+		same = f->indnkeyatts == g->indnkeyatts &&
+			   memcmp(f->indkey.values, g->indkey.values, f->indnkeyatts * sizeof(int16)) == 0;
+	}
+	if (HeapTupleIsValid(x))
+		ReleaseSysCache(x);
+	if (HeapTupleIsValid(y))
+		ReleaseSysCache(y);
+	return same;
+}
+
+/*
+ * Is it a unique violation of this index of es.events, or of another on its columns?
+ * REINDEX CONCURRENTLY has two of them for a while.  They are looked up only then.
+ */
 static bool
 is_violation(const ErrorData *error, Relation events, Oid index)
 {
@@ -331,7 +359,8 @@ is_violation(const ErrorData *error, Relation events, Oid index)
 		   error->table_name != NULL && error->constraint_name != NULL &&
 		   strcmp(error->schema_name, ES_SCHEMA) == 0 &&
 		   strcmp(error->table_name, RelationGetRelationName(events)) == 0 &&
-		   strcmp(error->constraint_name, get_rel_name(index)) == 0;
+		   same_columns(get_relname_relid(error->constraint_name, RelationGetNamespace(events)),
+						index);
 }
 
 /*
