@@ -174,8 +174,12 @@ beyond_bound(EsLockKind kind, const uint64 *hashes, int n)
 /* So many may have or want a lock before others wait at its gate. */
 #define ES_LOCK_QUEUE 2
 
-/* How often a single call that the deadlock check has chosen waits anew. */
-#define ES_DEADLOCK_TRIES 3
+/*
+ * How often a single call that the deadlock check has chosen waits anew.  Not for ever:
+ * its transaction may have a lock of another kind, which it cannot give back and
+ * somebody waits for who will not look again.
+ */
+#define ES_DEADLOCK_TRIES 10
 
 /* Waits for a lock and takes it, first at its gate where there is a queue. */
 static void
