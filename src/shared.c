@@ -231,6 +231,20 @@ es_shared_free(EsSlot *slot)
 	slot->database = InvalidOid;
 }
 
+/* Notes an error for the views, and tells whether it is another one than before. */
+bool
+es_shared_note_error(EsSlot *slot, const char *message)
+{
+	bool is_new;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	is_new = strncmp(slot->error, message, ES_ERROR_LENGTH - 1) != 0;
+	strlcpy(slot->error, message, ES_ERROR_LENGTH);
+	slot->error_at = GetCurrentTimestamp();
+	LWLockRelease(shared->lock);
+	return is_new;
+}
+
 static void
 set_latch_of(PGPROC *proc)
 {

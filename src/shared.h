@@ -89,6 +89,7 @@ extern EsSlot   *es_shared_slot(Oid database);
 extern EsSlot   *es_shared_mine(void);
 extern EsSlot   *es_shared_mine_if_known(void);
 extern void      es_shared_free(EsSlot *slot);
+extern bool      es_shared_note_error(EsSlot *slot, const char *message);
 extern void      es_shared_wake(EsSlot *slot);
 extern void      es_shared_wake_launcher(void);
 
