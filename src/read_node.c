@@ -17,6 +17,7 @@
 #include "postgres.h"
 
 #include "access/heaptoast.h"
+#include "access/table.h"
 #include "catalog/objectaccess.h"
 #include "executor/executor.h"
 #include "funcapi.h"
@@ -33,6 +34,7 @@
 
 #include "compat.h"
 #include "read_node.h"
+#include "store.h"
 
 const EsReaderKind *const es_read_node_kinds[ES_READ_KINDS] = {&es_load_reader, &es_read_reader,
 															   &es_rehydrate_reader};
@@ -49,6 +51,7 @@ typedef struct ReadNode
 {
 	CustomScanState     css; /* first */
 	const EsReaderKind *kind;
+	Relation            events; /* open from begin to end, so that nobody rewrites it meanwhile */
 	FmgrInfo            function;
 	FunctionCallInfo    fcinfo;
 	ExprState          *args[ES_READER_MAX_NARGS]; /* NULL: a constant, in fcinfo already */
@@ -127,8 +130,11 @@ begin_node(CustomScanState *css, EState *estate, int eflags)
 	ReadNode       *node = (ReadNode *) css;
 	CustomScan     *scan = castNode(CustomScan, css->ss.ps.plan);
 	TupleTableSlot *slot = css->ss.ss_ScanTupleSlot;
+	const EsStore  *store;
 
 	begin_call(node, linitial_node(FuncExpr, scan->custom_exprs));
+	if ((eflags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
+		node->events = es_store_open_events(AccessShareLock, &store);
 	node->whole_row = whole_row_type(node, scan);
 	es_reader_init_row(node->kind, &node->row, lsecond_int(scan->custom_private), slot->tts_values,
 					   slot->tts_isnull);
@@ -236,7 +242,11 @@ exec_node(CustomScanState *css)
 static void
 end_node(CustomScanState *css)
 {
-	close_reader((ReadNode *) css);
+	ReadNode *node = (ReadNode *) css;
+
+	close_reader(node);
+	if (node->events != NULL)
+		table_close(node->events, NoLock);
 }
 
 static void

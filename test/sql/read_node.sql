@@ -237,6 +237,19 @@ ALTER TABLE es.events SET (fillfactor = 90);
 \echo :SQLSTATE
 ROLLBACK;
 
+-- nor one that is to be read, or has been read into a sort
+BEGIN;
+DECLARE c CURSOR FOR SELECT version FROM es_load('a-1');
+ALTER TABLE es.events SET (fillfactor = 90);
+\echo :SQLSTATE
+ROLLBACK;
+BEGIN;
+DECLARE c CURSOR FOR SELECT version FROM es_load('a-1') ORDER BY version % 7, version;
+FETCH 1 FROM c;
+ALTER TABLE es.events SET (fillfactor = 90);
+\echo :SQLSTATE
+ROLLBACK;
+
 -- One statement sees one state, and the caller's own events
 BEGIN;
 SELECT es_append('own-1', 0, 'T', '{}');
