@@ -48,7 +48,14 @@ for my $name (qw(a-1 b-1))
 }
 my $single = EsClient->new($node);
 my $me = $single->pid;
-my $waits_for = sub { return es_poll_ok($node, "SELECT pg_blocking_pids($_[0]) = '{$_[1]}'", $_[2]) };
+
+# Does the single call wait for this one, or has it ended?
+my $waits_for = sub {
+	my ($pid, $what) = @_;
+	my $state = "FROM pg_stat_activity WHERE pid = $me";
+	es_poll_ok($node, "SELECT state = 'idle' OR pg_blocking_pids($me) = '{$pid}' $state", $what);
+	return $node->safe_psql('postgres', "SELECT state <> 'idle' $state") eq 't';
+};
 
 $single->run(q(SET deadlock_timeout = '10ms'));
 $single->tell(q(SELECT count(*) FROM es_append_json('[{"stream": "a-1", "expected": -1, "events": [{"type": "T", "data": 1}]},
@@ -67,21 +74,19 @@ for my $turn (1 .. 20)
 	es_poll_ok($node, "SELECT '{$me}' <@ pg_blocking_pids($second)", "turn $turn: both want the first");
 	$client{$first}->run('COMMIT');
 	has_ok($second, "turn $turn: it gives way");
-	$waits_for->($me, $second, "turn $turn: and waits again");
+	last if !$waits_for->($second, "turn $turn: and waits again");
 
 	# He who had the first comes back behind both.
 	begin($first);
 	es_poll_ok($node, "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = $first", "turn $turn: one comes back");
 	$client{$second}->run('COMMIT');
 	has_ok($first, "turn $turn: and has his stream again");
-	es_poll_ok($node, "SELECT state = 'idle' OR pg_blocking_pids($me) = '{$first}' FROM pg_stat_activity WHERE pid = $me",
-		"turn $turn: the call has ended, or waits for the first");
-	last if $node->safe_psql('postgres', "SELECT state FROM pg_stat_activity WHERE pid = $me") eq 'idle';
+	last if !$waits_for->($first, "turn $turn: the call has ended, or waits for the first");
 	begin($second);
 	has_ok($second, "turn $turn: the other one comes back too");
 }
 is_deeply($single->answer, { state => '00000', rows => [ ['2'] ] }, 'A7: the single call has appended to both');
-is($client{$first}->run('COMMIT')->{state}, '00000', 'and he who had to wait for it');
+is($client{$_}->run('COMMIT')->{state}, '00000', 'and so has who had to wait for it') foreach $first, $second;
 
 is($node->safe_psql('postgres', q(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory')), '0', 'no lock is left');
 $single->run('BEGIN');
