@@ -183,7 +183,7 @@ check_double(const EsAppend *append)
 /*
  * To read the arrays' text takes PostgreSQL 3 kB for each event, which are freed after the
  * call.  glibc gives them back to the kernel, which clears them for the next call, page by
- * page: a sixth of a batch's CPU time.  Once a block so large has been freed it keeps what
+ * page: up to a sixth of a batch's CPU time.  Once a block so large has been freed it keeps what
  * was used, up to twice as much (mallopt(3)).  To other libraries it is just a block.
  */
 static void
