@@ -50,7 +50,6 @@
 
 typedef struct Publisher
 {
-	EsSlot     *slot;
 	EsRound     round;
 	int         backoff; /* ms; 0: the last piece of work has succeeded */
 	TimestampTz started_at;
@@ -108,7 +107,7 @@ take_slot(EsSlot *slot, bool has_store)
 static void
 set_state(Publisher *p, EsWorkerState state)
 {
-	p->slot->state = state;
+	p->round.slot->state = state;
 }
 
 /* Settings of the database or of the role must not change what is promised. */
@@ -148,12 +147,12 @@ recover(Publisher *p, MemoryContext context)
 	error = CopyErrorData();
 	if (error->sqlerrcode == ERRCODE_ES_NO_STORE)
 	{
-		(void) es_shared_note_error(p->slot, error->message);
+		(void) es_shared_note_error(p->round.slot, error->message);
 		FlushErrorState();
 		AbortCurrentTransaction();
 		proc_exit(0);
 	}
-	if (es_shared_note_error(p->slot, error->message) || p->backoff == 0)
+	if (es_shared_note_error(p->round.slot, error->message) || p->backoff == 0)
 		EmitErrorReport();
 	FlushErrorState();
 	AbortCurrentTransaction();
@@ -231,7 +230,7 @@ yield_turn(Publisher *p)
 		work(p, es_round_remember_notified);
 	/* nobody would ask for us because of what we would have tried again */
 	if (pause_length(p) < ES_POLL_IDLE || p->backoff > 0)
-		(void) pg_atomic_exchange_u32(&p->slot->dirty, 1);
+		(void) pg_atomic_exchange_u32(&p->round.slot->dirty, 1);
 	proc_exit(0);
 }
 
@@ -247,7 +246,7 @@ linger(const Publisher *p)
 {
 	for (int us = 0; us < ES_LINGER; us += ES_LINGER_NAP)
 	{
-		if (pg_atomic_read_u32(&p->slot->dirty) != 0 || InterruptPending)
+		if (pg_atomic_read_u32(&p->round.slot->dirty) != 0 || InterruptPending)
 			return false;
 		pg_usleep(ES_LINGER_NAP);
 	}
@@ -273,7 +272,7 @@ pause_for_work(Publisher *p)
 		long left = TimestampDifferenceMilliseconds(now, until);
 
 		yield_turn(p);
-		if (left <= 0 || (now >= deaf && pg_atomic_read_u32(&p->slot->dirty) != 0))
+		if (left <= 0 || (now >= deaf && pg_atomic_read_u32(&p->round.slot->dirty) != 0))
 			return;
 		if (now < deaf)
 			left = Min(left, TimestampDifferenceMilliseconds(now, deaf) + 1);
@@ -317,7 +316,6 @@ es_publisher_main(Datum database)
 	if (RecoveryInProgress() || slot == NULL || !take_slot(slot, has_store(&name)))
 		proc_exit(0);
 	p = MemoryContextAllocZero(TopMemoryContext, sizeof(Publisher));
-	p->slot = slot;
 	p->started_at = GetCurrentTimestamp();
 	es_round_begin(&p->round, slot, name);
 	for (;;)

@@ -5,7 +5,7 @@
  * An id that would not sort behind its predecessor is made from it by adding
  * one, the method of RFC 9562 6.2 for monotonic random values; so are all ids of
  * the same millisecond.  The random bytes of the others are PostgreSQL's, asked for
- * a page at a time: asking costs much, how many bytes next to nothing.
+ * 64 ids at a time: asking costs much, how many bytes next to nothing.
  */
 #include "postgres.h"
 
