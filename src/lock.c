@@ -9,22 +9,26 @@
  *
  * The lock table is shared and small, so one transaction holds at most as many
  * fine locks as its fair share of it, max_locks_per_transaction ("the bound").
- * Beyond that it takes the coarse lock instead: ExclusiveLock on the view
- * es_private.all_streams, on which every holder of a fine lock has
- * RowExclusiveLock, a fast-path lock that two appenders never contend for.
+ * Beyond that it takes the coarse lock instead, which stands for all streams.
+ *
+ * Each holder of fine locks has the intent: RowShareLock on the view
+ * es_private.all_streams, a mark in the fast path (holder.c) that no two appenders contend
+ * for.  The coarse lock is a barrier (barrier.c): its taker raises the barrier, waits until
+ * all that have the intent have ended, and takes the lock ES_LOCK_ALL, exclusive.  While
+ * a barrier is raised, who takes the intent takes ES_LOCK_ALL too, shared.  A stranger
+ * who has locked the view in another mode is in nobody's way (P4).
  *
  * The order, which keeps single calls free of deadlock (A7):
  *
- * 1. The first call of a transaction that has written nothing holds no fine lock
+ * 1. The first call of a transaction that has written nothing holds no lock on streams
  *    while it waits for one: what it has it gives back, waits, and tries them all
  *    again.  Where that does not end it takes them sorted by hash, and gives them all
  *    back if that makes a deadlock.  Other calls take theirs sorted by hash, and may
  *    deadlock as row locks do.
- * 2. Fine locks first, and only then the coarse lock in RowExclusive mode: who
- *    waits for a stream of a large transaction does not yet stand in the way of
- *    that transaction's coarse lock.
+ * 2. Fine locks first, and only then the intent: a call that waits for a stream of a
+ *    large transaction does not yet stand in the way of that transaction's coarse lock.
  * 3. A call that needs more locks than are left of the bound takes no fine one: it
- *    takes the coarse lock in Exclusive mode at once.
+ *    takes the coarse lock at once, and waits for it with no lock of this kind.
  * 4. Nothing that the lock protects is read before both are held.
  *
  * A single call that finds a queue at a lock waits at the lock's gate, a lock too,
@@ -47,6 +51,7 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
+#include "barrier.h"
 #include "compat.h"
 #include "lock.h"
 #include "store.h"
@@ -181,15 +186,26 @@ beyond_bound(EsLockKind kind, const uint64 *hashes, int n)
  */
 #define ES_DEADLOCK_TRIES 10
 
-/* Waits for a lock and takes it, first at its gate where there is a queue. */
+/* What a call wants. */
+typedef struct Call
+{
+	EsLockKind    kind;
+	const uint64 *hashes; /* sorted */
+	int           n;
+	bool         *is_new; /* which of them this call has taken */
+	Oid           all_streams;
+	bool          single; /* the first of a transaction that has written nothing */
+} Call;
+
+/* Waits for a fine lock and takes it, first at its gate where there is a queue. */
 static void
-wait_in_turn(EsLockKind kind, uint64 hash)
+wait_in_turn(Call *call, int which)
 {
 	LOCKTAG tag;
 	LOCKTAG gate;
 	bool    crowded;
 
-	set_fine_tag(&tag, kind, hash);
+	set_fine_tag(&tag, call->kind, call->hashes[which]);
 	gate = tag;
 	gate.locktag_field4 |= ES_LOCK_GATE;
 	crowded = LockWaiterCount(&tag) > ES_LOCK_QUEUE;
@@ -200,18 +216,44 @@ wait_in_turn(EsLockKind kind, uint64 hash)
 		LockRelease(&gate, ExclusiveLock, false);
 }
 
-/* Takes the locks in their order, waiting as everybody does. */
+/* Takes the fine locks in their order, waiting as everybody does. */
 static void
-insist(EsLockKind kind, const uint64 *hashes, int n)
+insist(Call *call, int unused)
 {
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < call->n; i++)
 	{
 		LOCKTAG fine;
 
-		set_fine_tag(&fine, kind, hashes[i]);
-		if (LockAcquire(&fine, ExclusiveLock, false, false) == LOCKACQUIRE_OK)
-			count_held(1);
+		set_fine_tag(&fine, call->kind, call->hashes[i]);
+		call->is_new[i] = LockAcquire(&fine, ExclusiveLock, false, false) == LOCKACQUIRE_OK;
 	}
+}
+
+static void
+set_all_tag(LOCKTAG *tag)
+{
+	set_fine_tag(tag, ES_LOCK_ALL, 0);
+}
+
+/* Waits until no transaction has the coarse lock, nor wants it before this one. */
+static void
+wait_for_coarse(Call *call, int unused)
+{
+	LOCKTAG all;
+
+	set_all_tag(&all);
+	(void) LockAcquire(&all, ShareLock, false, false);
+}
+
+/* Waits until all others that have fine locks have ended, and takes the coarse lock. */
+static void
+wait_for_fine(Call *call, int unused)
+{
+	LOCKTAG all;
+
+	es_barrier_await(call->all_streams);
+	set_all_tag(&all);
+	(void) LockAcquire(&all, ExclusiveLock, false, false);
 }
 
 /*
@@ -222,7 +264,7 @@ insist(EsLockKind kind, const uint64 *hashes, int n)
  * subtransaction, while the others go on, or their own checks end their deadlock.
  */
 static void
-wait_patiently(EsLockKind kind, const uint64 *hashes, int n)
+wait_patiently(void (*wait)(Call *, int), Call *call, int which)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -234,10 +276,7 @@ wait_patiently(EsLockKind kind, const uint64 *hashes, int n)
 		MemoryContextSwitchTo(context);
 		PG_TRY();
 		{
-			if (n == 1)
-				wait_in_turn(kind, hashes[0]);
-			else
-				insist(kind, hashes, n);
+			wait(call, which);
 			ReleaseCurrentSubTransaction();
 			taken = true;
 		}
@@ -261,107 +300,192 @@ wait_patiently(EsLockKind kind, const uint64 *hashes, int n)
 	}
 }
 
+/* Gives back the first n of the fine locks, those that are this call's; not the one at "mine". */
+static void
+give_back(Call *call, int n, int mine)
+{
+	for (int i = 0; i < n; i++)
+	{
+		LOCKTAG fine;
+
+		if (i == mine || !call->is_new[i])
+			continue;
+		set_fine_tag(&fine, call->kind, call->hashes[i]);
+		LockRelease(&fine, ExclusiveLock, false);
+	}
+}
+
 /*
  * Takes all locks that are not yet this call's (the one at "mine" is) if they can
  * be had at once, and answers n.  Otherwise gives all of this call's back, and
  * answers which one was not to be had.
  */
 static int
-try_all(EsLockKind kind, const uint64 *hashes, int n, int mine, bool *is_new)
+try_all(Call *call, int mine)
 {
-	int i;
-
-	for (i = 0; i < n; i++)
+	for (int i = 0; i < call->n; i++)
 	{
 		LockAcquireResult result;
 		LOCKTAG           fine;
 
-		set_fine_tag(&fine, kind, hashes[i]);
-		is_new[i] = i == mine;
+		call->is_new[i] = i == mine;
 		if (i == mine)
 			continue;
+		set_fine_tag(&fine, call->kind, call->hashes[i]);
 		result = LockAcquire(&fine, ExclusiveLock, false, true);
+		call->is_new[i] = result == LOCKACQUIRE_OK;
 		if (result == LOCKACQUIRE_NOT_AVAIL)
-			break;
-		is_new[i] = result == LOCKACQUIRE_OK;
+		{
+			if (mine > i)
+				call->is_new[mine] = true;
+			give_back(call, Max(i, mine + 1), -1);
+			return i;
+		}
 	}
-	for (int j = 0; i < n && j < n; j++)
-	{
-		LOCKTAG fine;
-
-		set_fine_tag(&fine, kind, hashes[j]);
-		if (j == mine || (j < i && is_new[j]))
-			LockRelease(&fine, ExclusiveLock, false);
-	}
-	return i;
+	return call->n;
 }
 
 /*
- * Takes fine locks.  A single call, one in a transaction that has neither taken
- * such a lock nor written anything, holds none while it waits for one, as long as that
- * gets it anywhere, so that it is part of no deadlock (A7); other calls may deadlock
- * as row locks do.
+ * Takes the fine locks, of which the one at "mine" is there already.  A single call
+ * holds none while it waits for one, as long as that gets it anywhere, so that it is
+ * part of no deadlock (A7); other calls may deadlock as row locks do.
  */
 static void
-take_fine(EsLockKind kind, const uint64 *hashes, int n)
+take_fine(Call *call, int mine)
 {
-	bool         *is_new = palloc(n * sizeof(bool));
-	ResourceOwner owner = CurrentResourceOwner;
-	int           mine = -1;
-	int           blocked;
+	int blocked;
 
-	/* which is where a lock goes that a subtransaction has taken */
-	CurrentResourceOwner = CurTransactionResourceOwner;
-
-	for (int tries = 0; (blocked = try_all(kind, hashes, n, mine, is_new)) < n; tries++)
+	for (int tries = 0; (blocked = try_all(call, mine)) < call->n; tries++)
 	{
-		if (held_total > 0 || TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		if (!call->single)
 		{
-			insist(kind, hashes, n);
-			break;
+			insist(call, 0);
+			return;
 		}
 		if (tries == ES_LOCK_TRIES)
 		{
-			wait_patiently(kind, hashes, n);
-			break;
+			wait_patiently(insist, call, 0);
+			return;
 		}
-		wait_patiently(kind, &hashes[blocked], 1);
+		wait_patiently(wait_in_turn, call, blocked);
 		mine = blocked;
 	}
-	for (int i = 0; blocked == n && i < n; i++)
+}
+
+/*
+ * Takes the intent, and where a barrier is raised, the coarse lock, shared; all of it or
+ * nothing, without waiting if it shall not wait.  A transaction that has the intent since
+ * an earlier call is waited for by all that have raised a barrier since.
+ */
+static bool
+enter(Call *call, bool wait)
+{
+	LOCKTAG intent;
+	LOCKTAG all;
+
+	SET_LOCKTAG_RELATION(intent, MyDatabaseId, call->all_streams);
+	if (LockAcquire(&intent, RowShareLock, false, false) != LOCKACQUIRE_OK ||
+		!es_barrier_is_raised())
+		return true;
+	set_all_tag(&all);
+	if (LockAcquire(&all, ShareLock, false, !wait) == LOCKACQUIRE_NOT_AVAIL)
 	{
-		if (is_new[i])
+		LockRelease(&intent, RowShareLock, false);
+		return false;
+	}
+	es_barrier_settle(false);
+	return true;
+}
+
+/*
+ * Takes the fine locks and the intent.  A single call that meets a coarse lock gives
+ * back what it has and waits in the coarse lock's queue.  When its turn has come it may
+ * keep its place there only as long as it waits for nothing else.
+ */
+static void
+take_streams(Call *call)
+{
+	LOCKTAG all;
+	int     mine = -1;
+
+	for (;;)
+	{
+		take_fine(call, mine);
+		if (enter(call, !call->single))
+			break;
+		give_back(call, call->n, -1);
+		wait_patiently(wait_for_coarse, call, 0);
+		mine = try_all(call, -1);
+		if (mine == call->n)
+		{
+			(void) enter(call, true);
+			break;
+		}
+		set_all_tag(&all);
+		LockRelease(&all, ShareLock, false);
+		wait_patiently(wait_in_turn, call, mine);
+	}
+	for (int i = 0; i < call->n; i++)
+	{
+		if (call->is_new[i])
 			count_held(1);
 	}
-	CurrentResourceOwner = owner;
-	pfree(is_new);
+}
+
+/* Does this transaction have the coarse lock? */
+static bool
+has_coarse(void)
+{
+	LOCKTAG all;
+
+	if (coarse_lxid != es_compat_my_lxid())
+		return false;
+	set_all_tag(&all);
+	return es_compat_lock_held(&all, ExclusiveLock);
+}
+
+static void
+take_coarse(Call *call)
+{
+	es_barrier_raise();
+	if (call->single)
+		wait_patiently(wait_for_fine, call, 0);
+	else
+		wait_for_fine(call, 0);
+	coarse_lxid = es_compat_my_lxid();
 }
 
 /*
  * Takes n locks of one kind in exclusive mode; hashes must be sorted.  May
  * wait; may raise what waiting raises (cancel, lock_timeout, and for a later call
  * of a transaction a deadlock).  all_streams is the OID of the view that stands
- * for the coarse lock.
+ * for the intent.
  *
- * Who holds the coarse lock takes no fine one: its owner may be waiting for us
- * to give the coarse one back.
+ * A transaction that has the coarse lock takes no fine one: it needs none.
  */
 void
 es_lock_exclusive(EsLockKind kind, const uint64 *hashes, int n, Oid all_streams)
 {
-	LOCKTAG coarse;
+	ResourceOwner owner = CurrentResourceOwner;
+	bool          one;
+	Call          call = {kind, hashes, n, &one, all_streams};
 
-	SET_LOCKTAG_RELATION(coarse, MyDatabaseId, all_streams);
-	if (coarse_lxid == es_compat_my_lxid() && es_compat_lock_held(&coarse, ExclusiveLock))
+	if (has_coarse())
 		return;
+	call.single = held_total == 0 && !TransactionIdIsValid(GetTopTransactionIdIfAny());
+	/* which is where a lock goes that a subtransaction has taken */
+	CurrentResourceOwner = CurTransactionResourceOwner;
 	if (beyond_bound(kind, hashes, n))
+		take_coarse(&call);
+	else
 	{
-		(void) LockAcquire(&coarse, ExclusiveLock, false, false);
-		coarse_lxid = es_compat_my_lxid();
-		return;
+		if (n > 1)
+			call.is_new = palloc(n * sizeof(bool));
+		take_streams(&call);
+		if (n > 1)
+			pfree(call.is_new);
 	}
-	take_fine(kind, hashes, n);
-	(void) LockAcquire(&coarse, RowExclusiveLock, false, false);
+	CurrentResourceOwner = owner;
 }
 
 /* One session at a time creates, adopts, migrates or empties the store. */

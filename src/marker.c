@@ -6,14 +6,7 @@
  * es_private.appending.  The lock belongs to the top-level transaction whatever
  * subtransaction took it: a savepoint's rollback keeps it, PREPARE TRANSACTION
  * carries it.  Thus its holders are exactly the appenders in flight, and the
- * publisher reads them from the lock manager.  Holders do not contend: the lock
- * goes the fast path (P5).
- *
- * No statement of a role without USAGE on the schema can name the view.  But
- * nextval, currval and their like take RowExclusiveLock on whatever OID they are
- * given, before they look what it is and who asks, and keep it over a savepoint's
- * rollback.  So the marker is not in that mode, and who holds that one only is a
- * stranger (P4).
+ * publisher reads them from the lock manager (holder.c).
  *
  * Keeps P1 and P4: no position is taken without the marker, and only an append
  * takes it.
@@ -23,7 +16,6 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
-#include "storage/lock.h"
 #include "utils/resowner.h"
 
 #include "compat.h"
@@ -79,75 +71,9 @@ es_marker_first(void)
 	return es_marker_is_held() ? first_position : PG_INT64_MAX;
 }
 
-/* The process that runs a holder; 0 where it is prepared, or has ended. */
-int
-es_marker_pid(const EsHolder *holder)
-{
-	return es_compat_vxid_pid(holder->backend, holder->transaction);
-}
-
-static bool
-is_among(const VirtualTransactionId *vxids, VirtualTransactionId wanted)
-{
-	for (; VirtualTransactionIdIsValid(*vxids); vxids++)
-	{
-		if (VirtualTransactionIdEquals(*vxids, wanted))
-			return true;
-	}
-	return false;
-}
-
-/* Has this transaction the marker, whatever other locks on the view it has too? */
-static bool
-has_marker(const LockData *locks, const LOCKTAG *tag, VirtualTransactionId wanted)
-{
-	for (int i = 0; i < locks->nelements; i++)
-	{
-		const LockInstanceData *lock = &locks->locks[i];
-
-		if (memcmp(&lock->locktag, tag, sizeof(LOCKTAG)) == 0 &&
-			(lock->holdMask & LOCKBIT_ON(RowShareLock)) != 0 &&
-			VirtualTransactionIdEquals(es_compat_lock_vxid(lock), wanted))
-			return true;
-	}
-	return false;
-}
-
-/*
- * The other transactions that hold the marker, their floors unknown (0).  One
- * that has committed or aborted is not among them, even if it has not yet given
- * its locks back: it is then visible to every new snapshot.
- *
- * All that have a lock on the view come first; strangers are sorted out only
- * where there are any, by a look into the whole lock table.  Who has ended between
- * the looks may be taken for a holder, or not, and both are right.
- */
+/* The other transactions that hold the marker, their floors unknown (0). */
 EsHolder *
 es_marker_holders(const EsStore *store, int *n)
 {
-	LOCKTAG               tag;
-	VirtualTransactionId *all;
-	VirtualTransactionId *suspects;
-	LockData             *locks = NULL;
-	EsHolder             *holders;
-	int                   nall;
-	int                   nsuspects;
-
-	SET_LOCKTAG_RELATION(tag, MyDatabaseId, store->appending);
-	all = GetLockConflicts(&tag, ExclusiveLock, &nall);
-	suspects = GetLockConflicts(&tag, ShareLock, &nsuspects);
-	if (nsuspects > 0)
-		locks = GetLockStatusData();
-	holders = palloc(Max(nall, 1) * sizeof(EsHolder));
-	*n = 0;
-	for (int i = 0; i < nall; i++)
-	{
-		if (nsuspects > 0 && is_among(suspects, all[i]) && !has_marker(locks, &tag, all[i]))
-			continue;
-		holders[*n].backend = es_compat_vxid_backend(all[i]);
-		holders[*n].transaction = all[i].localTransactionId;
-		holders[*n].floor = 0;
-		(*n)++;
-	}
-	return holders;
+	return es_holder_list(store->appending, n);
 }

@@ -10,6 +10,7 @@
 
 #include "fmgr.h"
 
+#include "barrier.h"
 #include "launcher.h"
 #include "lock.h"
 #include "publish.h"
@@ -27,6 +28,7 @@ _PG_init(void)
 {
 	es_settings_init();
 	es_lock_init();
+	es_barrier_init();
 	es_shared_init();
 	es_publish_init();
 	es_utility_init();

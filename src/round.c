@@ -292,7 +292,7 @@ es_round_is_held_by_prepared(const EsRound *round)
 {
 	for (int i = 0; i < round->state.nholders; i++)
 	{
-		if (es_marker_pid(&round->state.holders[i]) == 0)
+		if (es_holder_pid(&round->state.holders[i]) == 0)
 			return true;
 	}
 	return false;

@@ -143,6 +143,8 @@ attach(bool preloading)
 		shared->lock = make_lock(preloading, shared);
 		pg_atomic_init_u64(&shared->lazy_begun, 0);
 		pg_atomic_init_u64(&shared->lazy_ended, 0);
+		/* a restart may have brought prepared transactions back: to be looked up */
+		pg_atomic_init_u64(&shared->barrier, ES_BARRIER_PREPARED);
 		for (int i = 0; i < nslots; i++)
 			init_slot(&shared->slots[i]);
 	}

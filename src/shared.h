@@ -11,7 +11,7 @@
 #include "storage/lwlock.h"
 #include "storage/proc.h"
 
-#include "marker.h"
+#include "holder.h"
 
 #define ES_ERROR_LENGTH 400
 
@@ -58,6 +58,9 @@ typedef struct EsSlot
 	ConditionVariable changed;   /* the publisher has come or gone */
 } EsSlot;
 
+/* In EsShared.barrier: a prepared transaction; a running one is 1. */
+#define ES_BARRIER_PREPARED (UINT64CONST(1) << 32)
+
 typedef struct EsShared
 {
 	LWLock *lock;
@@ -70,6 +73,7 @@ typedef struct EsShared
 	/* Not in the slots, which a database may have not, lose, or get another of. */
 	pg_atomic_uint64 lazy_begun; /* ends of appenders that do not wait for the disk */
 	pg_atomic_uint64 lazy_ended; /* the same, when their transactions have ended */
+	pg_atomic_uint64 barrier;    /* who has raised it: running ones, and prepared ones */
 
 	int    nslots;
 	EsSlot slots[FLEXIBLE_ARRAY_MEMBER];

@@ -298,7 +298,7 @@ es_status_holders(PG_FUNCTION_ARGS)
 	holders = es_marker_holders(store, &n);
 	for (int i = 0; i < n; i++)
 	{
-		int           pid = es_marker_pid(&holders[i]);
+		int           pid = es_holder_pid(&holders[i]);
 		TransactionId xid = pid == 0 ? prepared_xid(&holders[i]) : InvalidTransactionId;
 
 		put_pid(&row, pid);

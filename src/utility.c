@@ -26,6 +26,7 @@
 #include "utils/acl.h"
 #include "utils/syscache.h"
 
+#include "barrier.h"
 #include "compat.h"
 #include "ddl.h"
 #include "shared.h"
@@ -175,6 +176,8 @@ may_drop_store(Node *stmt)
 static void
 after_statement(Node *stmt)
 {
+	if (is_end_of_prepared(stmt))
+		es_barrier_settle(true);
 	/* other databases than a store's stay unknown */
 	if (may_complete_store(stmt) || ((is_end_of_prepared(stmt) || may_drop_store(stmt)) &&
 									 es_shared_known(MyDatabaseId) != NULL))

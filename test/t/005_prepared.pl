@@ -76,18 +76,67 @@ is($node->safe_psql('postgres', q(SELECT es_publish() = es_head())), 't', 'P1: b
 is($node->safe_psql('postgres', q(SELECT count(*) FROM es_read())), $node->safe_psql('postgres', q(SELECT count(*) FROM es.events)),
 	'P1: what was prepared is, too');
 
-# above the bound: all streams
+# Above the bound: all streams.  The barrier that stands for them (F6, A1) survives PREPARE
+# and a restart; and it is lowered when nobody needs it: an appender then takes no lock on
+# all streams.
 my $many = $bound + 1;
-$node->safe_psql('postgres', qq(
-	BEGIN;
-	SELECT es_append('m-' || i, 0, 'T', '1') FROM generate_series(1, $many) i;
-	PREPARE TRANSACTION 'many';));
+my $takes_all = q(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 58629);
+
+sub append_many
+{
+	my ($gid, $prefix) = @_;
+
+	$node->safe_psql('postgres', qq(
+		BEGIN;
+		SELECT es_append('$prefix-' || i, 0, 'T', '1') FROM generate_series(1, $many) i;
+		PREPARE TRANSACTION '$gid';));
+	return;
+}
+
+# Appends in a transaction that has found the barrier raised before, if it is.
+sub free_ok
+{
+	my ($name) = @_;
+	my $client = EsClient->new($node);
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	$client->value(q(SELECT es_append('z-1', -1, 'T', '2')));
+	$client->run('BEGIN');
+	$client->value(q(SELECT es_append('z-1', -1, 'T', '2')));
+	is($client->value($takes_all), '0', "P5: $name: the barrier is lowered");
+	$client->close;
+	return;
+}
+
+sub all_locked_ok
+{
+	my ($name) = @_;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	es_state_ok($node, "$timeout SELECT es_append('z-1', -1, 'T', '2')", '55P03', "F6: $name: above the bound all streams are locked");
+	es_state_ok($node, "$timeout SELECT es_append('m-1', -1, 'T', '2')", '55P03', "F6: $name: those of the transaction too");
+	return;
+}
+
+free_ok('nothing is prepared');
+append_many('many', 'm');
+all_locked_ok('prepared');
 $node->stop('immediate');
 $node->start;
-es_state_ok($node, "$timeout SELECT es_append('z-1', -1, 'T', '2')", '55P03', 'above the bound all streams are locked');
+all_locked_ok('after an immediate stop');
+$node->restart;
+all_locked_ok('after a restart');
+# by a session that has not loaded the library
 $node->safe_psql('postgres', q(COMMIT PREPARED 'many'));
-is($node->safe_psql('postgres', q(SELECT es_append('z-1', -1, 'T', '2'), es_stream_version('m-1'))), '1|1',
+is($node->safe_psql('postgres', q(SELECT es_append('z-1', -1, 'T', '2') > 1, es_stream_version('m-1'))), 't|1',
 	'and free again after COMMIT PREPARED');
+free_ok('after COMMIT PREPARED by a session that has not loaded the library');
+append_many('many', 'n');
+all_locked_ok('prepared once more');
+# by one that has
+$node->safe_psql('postgres', q(LOAD 'pg_eventstore'; ROLLBACK PREPARED 'many'));
+free_ok('after ROLLBACK PREPARED');
+is($node->safe_psql('postgres', q(SELECT es_stream_version('n-1'))), '0', 'A2: and nothing of it is there');
 es_oracle_ok($node, 'many streams');
 
 $waiting->close;
