@@ -300,18 +300,23 @@ wait_patiently(void (*wait)(Call *, int), Call *call, int which)
 	}
 }
 
-/* Gives back the first n of the fine locks, those that are this call's; not the one at "mine". */
 static void
-give_back(Call *call, int n, int mine)
+release_fine(const Call *call, int which)
+{
+	LOCKTAG fine;
+
+	set_fine_tag(&fine, call->kind, call->hashes[which]);
+	LockRelease(&fine, ExclusiveLock, false);
+}
+
+/* Gives back those of the first n fine locks that are this call's. */
+static void
+give_back(const Call *call, int n)
 {
 	for (int i = 0; i < n; i++)
 	{
-		LOCKTAG fine;
-
-		if (i == mine || !call->is_new[i])
-			continue;
-		set_fine_tag(&fine, call->kind, call->hashes[i]);
-		LockRelease(&fine, ExclusiveLock, false);
+		if (call->is_new[i])
+			release_fine(call, i);
 	}
 }
 
@@ -325,20 +330,18 @@ try_all(Call *call, int mine)
 {
 	for (int i = 0; i < call->n; i++)
 	{
-		LockAcquireResult result;
+		LockAcquireResult result = LOCKACQUIRE_OK;
 		LOCKTAG           fine;
 
-		call->is_new[i] = i == mine;
-		if (i == mine)
-			continue;
 		set_fine_tag(&fine, call->kind, call->hashes[i]);
-		result = LockAcquire(&fine, ExclusiveLock, false, true);
+		if (i != mine)
+			result = LockAcquire(&fine, ExclusiveLock, false, true);
 		call->is_new[i] = result == LOCKACQUIRE_OK;
 		if (result == LOCKACQUIRE_NOT_AVAIL)
 		{
+			give_back(call, i);
 			if (mine > i)
-				call->is_new[mine] = true;
-			give_back(call, Max(i, mine + 1), -1);
+				release_fine(call, mine);
 			return i;
 		}
 	}
@@ -413,7 +416,7 @@ take_streams(Call *call)
 		take_fine(call, mine);
 		if (enter(call, !call->single))
 			break;
-		give_back(call, call->n, -1);
+		give_back(call, call->n);
 		wait_patiently(wait_for_coarse, call, 0);
 		mine = try_all(call, -1);
 		if (mine == call->n)

@@ -115,9 +115,12 @@ sub all_locked_ok
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	es_state_ok($node, "$timeout SELECT es_append('z-1', -1, 'T', '2')", '55P03', "F6: $name: above the bound all streams are locked");
 	es_state_ok($node, "$timeout SELECT es_append('m-1', -1, 'T', '2')", '55P03', "F6: $name: those of the transaction too");
+	es_state_ok($node, "$timeout SELECT es_append('z-1', -1, 'T', '2')", '00000', "F6: $name: but none of another database", 'other');
 	return;
 }
 
+$node->safe_psql('postgres', 'CREATE DATABASE other');
+es_create($node, 'other');
 free_ok('nothing is prepared');
 append_many('many', 'm');
 all_locked_ok('prepared');
