@@ -19,6 +19,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -28,11 +29,15 @@
 #include "compat.h"
 #include "errors.h"
 #include "event.h"
+#include "lock.h"
 #include "owner.h"
 #include "policy.h"
 #include "scan.h"
+#include "settings.h"
 #include "shared.h"
 #include "tick.h"
+
+#define ES_CHANNEL_OPTIONS_MAX 8192 /* bytes, as they are stored */
 
 PG_FUNCTION_INFO_V1(es_create_channel);
 PG_FUNCTION_INFO_V1(es_alter_channel);
@@ -173,13 +178,12 @@ parse_options(Jsonb *options, text **tenant)
 	return channel;
 }
 
-/* All channels that the active snapshot sees. */
-EsChannel *
-es_channel_all(const EsStore *store, int *n)
+/* All channels that a snapshot sees. */
+static EsChannel *
+read_channels(Relation rel, Snapshot snapshot, int *n)
 {
-	Relation        rel = table_open(store->channels, AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TableScanDesc   scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
+	TableScanDesc   scan = table_beginscan(rel, snapshot, 0, NULL);
 	int             room = 8;
 	EsChannel      *channels = palloc(room * sizeof(EsChannel));
 	text           *tenant;
@@ -197,17 +201,57 @@ es_channel_all(const EsStore *store, int *n)
 	}
 	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
-	table_close(rel, NoLock);
 	return channels;
+}
+
+/*
+ * Reads the channels anew if they may have changed since they were read, in the
+ * publisher.
+ *
+ * A change of es.channels is told of after it can be seen (guard.c).  Here first the
+ * count of what was told is taken, and then the snapshot: so that the list has each
+ * change that was counted, and one that comes later counts later.  A change that a
+ * client knows to be committed was told of before; the transaction that is told with
+ * the list began after the tick, which is younger than the events of that client.
+ *
+ * Where no guards tell, the list is good for this once.
+ */
+void
+es_channel_refresh(EsChannels *kept, const EsStore *store)
+{
+	Relation      rel;
+	Snapshot      snapshot;
+	uint64        generation;
+	MemoryContext old;
+
+	if (OidIsValid(store->channels_told) && kept->generation == es_store_channels_generation())
+		return;
+	if (kept->context == NULL)
+		kept->context = AllocSetContextCreate(TopMemoryContext, "pg_eventstore channels",
+											  ALLOCSET_DEFAULT_SIZES);
+	kept->generation = 0;
+	kept->n = 0;
+	MemoryContextReset(kept->context);
+	rel = table_open(store->channels, AccessShareLock);
+	generation = es_store_channels_generation();
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	old = MemoryContextSwitchTo(kept->context);
+	kept->list = read_channels(rel, snapshot, &kept->n);
+	MemoryContextSwitchTo(old);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, NoLock);
+	kept->generation = generation;
 }
 
 /* The channel that would show this tenant's events to everybody, or NULL. */
 const char *
 es_channel_that_carries(const EsStore *store, text *tenant)
 {
+	Relation   rel = table_open(store->channels, AccessShareLock);
 	int        n;
-	EsChannel *channels = es_channel_all(store, &n);
+	EsChannel *channels = read_channels(rel, GetActiveSnapshot(), &n);
 
+	table_close(rel, NoLock);
 	for (int i = 0; i < n; i++)
 	{
 		if (channels[i].kind == ES_CHANNEL_EVENT &&
@@ -286,6 +330,19 @@ add_tenant(Jsonb *options, text *tenant)
 												  pushJsonbValue(&state, WJB_END_OBJECT, NULL)))));
 }
 
+/* The publisher reads all channels anew when one has changed, before it goes on. */
+static void
+check_size(const EsStore *store, Jsonb *options)
+{
+	if (VARSIZE(options) <= ES_CHANNEL_OPTIONS_MAX || has_privs_of_role(GetUserId(), store->owner))
+		return;
+	ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("channel options are too long"),
+					errdetail("They have %d bytes, and may have %d.", (int) VARSIZE(options),
+							  ES_CHANNEL_OPTIONS_MAX),
+					errhint("Let the channel tell of more, and filter in the client. The store's "
+							"owner is not limited.")));
+}
+
 /*
  * The options as they are to be stored.  The publisher, who is nobody's tenant, reads
  * them: a bound role's only tenant is named in them, also where the role did not.
@@ -302,6 +359,7 @@ options_arg(FunctionCallInfo fcinfo, const EsStore *store)
 						errmsg("channel options must not be null"),
 						errhint("'{}' is a channel that wakes for every event.")));
 	options = PG_GETARG_JSONB_P(1);
+	check_size(store, options);
 	channel = parse_options(options, &tenant);
 	if (es_tenants_allowed().n >= 0)
 	{
@@ -367,6 +425,58 @@ check_may_change(const char *name, const Stored *stored, Oid caller, Oid owner)
 					errhint("Its creator and the owner of the event store may change it.")));
 }
 
+/* How many channels a role has made, as all that is committed has it. */
+static int
+count_channels(const EsStore *store, const char *role)
+{
+	Relation        rel = table_open(store->channels, AccessShareLock);
+	Snapshot        snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TableScanDesc   scan = table_beginscan(rel, snapshot, 0, NULL);
+	int             length = strlen(role);
+	int             n = 0;
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		text *creator = es_scan_text(slot, ES_CHANNELS_CREATED_BY);
+
+		n +=
+			VARSIZE_ANY_EXHDR(creator) == length && memcmp(VARDATA_ANY(creator), role, length) == 0;
+		CHECK_FOR_INTERRUPTS();
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	UnregisterSnapshot(snapshot);
+	table_close(rel, NoLock);
+	return n;
+}
+
+/*
+ * The publisher holds each event against each channel: a role that may only read may
+ * not make so many that others' events are told late.  Who makes one waits for
+ * another transaction of the same role that does, so that the count is exact.
+ */
+static void
+check_limit(const EsStore *store, Oid caller)
+{
+	const char *role = GetUserNameFromId(caller, false);
+	int         limit = es_settings_channels_per_role;
+	int         n;
+
+	if (limit < 0 || has_privs_of_role(caller, store->owner))
+		return;
+	es_lock_channels(caller);
+	n = count_channels(store, role);
+	if (n >= limit)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("role \"%s\" may not make another channel", role),
+				 errdetail("It has %d; pg_eventstore.channels_per_role is %d.", n, limit),
+				 errhint("Drop one, or filter in the client that listens to \"%s\", or let a "
+						 "superuser raise the setting.",
+						 ES_CHANNEL_ALL)));
+}
+
 static void
 insert_channel(const char *name, Jsonb *options, int64 position, Oid caller)
 {
@@ -423,7 +533,10 @@ es_create_channel(PG_FUNCTION_ARGS)
 					 : errdetail("It was created by another role."),
 				 errhint("Change it with es_alter_channel, or choose another name.")));
 	if (!found)
+	{
+		check_limit(store, caller);
 		insert_channel(name, options, horizon, caller);
+	}
 	es_owner_become_again(before);
 	PG_RETURN_BOOL(!found);
 }

@@ -25,7 +25,16 @@ typedef struct EsChannel
 	int64         count;    /* for who tells: so many in the present range */
 } EsChannel;
 
+/* Channels that are kept from one transaction to the next; zeros: none yet. */
+typedef struct EsChannels
+{
+	MemoryContext context;    /* of the list */
+	uint64        generation; /* that it was read at; 0: it is not to be kept */
+	int           n;
+	EsChannel    *list;
+} EsChannels;
+
 extern const char *es_channel_that_carries(const EsStore *store, text *tenant);
-extern EsChannel  *es_channel_all(const EsStore *store, int *n);
+extern void        es_channel_refresh(EsChannels *kept, const EsStore *store);
 
 #endif

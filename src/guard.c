@@ -99,12 +99,34 @@ is_allowed(const TriggerData *trigger)
 	return TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event) && es_guard_resetting;
 }
 
-/* Its guards let the owner pass, and tell all sessions to read it again (binding.c). */
 static bool
-is_bindings(Relation rel)
+is_table(Relation rel, const char *name)
 {
-	return strcmp(RelationGetRelationName(rel), "bindings") == 0 &&
+	return strcmp(RelationGetRelationName(rel), name) == 0 &&
 		   RelationGetNamespace(rel) == get_namespace_oid(ES_SCHEMA, true);
+}
+
+/*
+ * The guards of some tables let the owner pass, and tell who keeps what he has read of
+ * them to read it again, when this transaction has committed.  Answers whether the table
+ * is one of these.
+ *
+ * es.bindings is known to every session (binding.c).  es.channels is known to the
+ * publisher alone, and every reader may change it: what is said to have changed is
+ * its TOAST table, which is nothing to other sessions.
+ */
+static bool
+tells(Relation rel)
+{
+	Oid toast = rel->rd_rel->reltoastrelid;
+
+	if (is_table(rel, "bindings"))
+		CacheInvalidateRelcache(rel);
+	else if (!is_table(rel, "channels"))
+		return false;
+	else if (OidIsValid(toast))
+		CacheInvalidateRelcacheByRelid(toast);
+	return true;
 }
 
 /* The trigger function of both guards. */
@@ -116,11 +138,10 @@ es_guard(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("pg_eventstore_guard() must be called as a trigger")));
-	if (is_bindings(trigger->tg_relation))
+	if (tells(trigger->tg_relation))
 	{
-		/* who may write all data may not decide whose they are */
+		/* who may write all data may not decide whose they are, nor who is shown them */
 		es_owner_check(trigger->tg_relation->rd_rel->relowner);
-		CacheInvalidateRelcache(trigger->tg_relation);
 	}
 	else if (!is_allowed(trigger))
 	{

@@ -266,8 +266,18 @@ make_objects(Oid *owner)
 	return made;
 }
 
-/* The tables that guards stand on. */
-static const char *const guarded[] = {"events", "ticks", "epochs", "bindings"};
+/* The tables that guards stand on.  Some refuse; others let the owner pass, and tell. */
+static const struct
+{
+	const char *table;
+	const char *tells; /* whom that rows have changed; NULL: they refuse */
+} guarded[] = {
+	{"events", NULL},
+	{"ticks", NULL},
+	{"epochs", NULL},
+	{"bindings", "all sessions"},
+	{"channels", "the publisher"},
+};
 
 static bool
 guards_stand(const char *table)
@@ -303,19 +313,22 @@ make_guards(Oid guard)
 
 	for (int i = 0; i < (int) lengthof(guarded); i++)
 	{
-		bool tells;
+		const char *table = guarded[i].table;
+		const char *tells = guarded[i].tells;
 
-		if (guards_stand(guarded[i]))
+		if (guards_stand(table))
 			continue;
-		tells = strcmp(guarded[i], "bindings") == 0;
-		make_guard(guard, guarded[i], ES_GUARD_ROW, "INSERT OR UPDATE OR DELETE", "ROW",
-				   tells ? "Tells all sessions that a binding has changed."
-						 : "Refuses rows that do not come by the event store''s functions.");
-		make_guard(guard, guarded[i], ES_GUARD_STATEMENT, "INSERT OR UPDATE OR DELETE OR TRUNCATE",
+		make_guard(guard, table, ES_GUARD_ROW, "INSERT OR UPDATE OR DELETE", "ROW",
+				   tells != NULL
+					   ? psprintf("Tells %s that a %.*s has changed.", tells,
+								  (int) strlen(table) - 1, table)
+					   : "Refuses rows that do not come by the event store''s functions.");
+		make_guard(guard, table, ES_GUARD_STATEMENT, "INSERT OR UPDATE OR DELETE OR TRUNCATE",
 				   "STATEMENT",
-				   tells ? "Tells all sessions that bindings may have changed."
-						 : "Refuses INSERT, UPDATE, DELETE and TRUNCATE around the event store''s "
-						   "functions.");
+				   tells != NULL
+					   ? psprintf("Tells %s that %s may have changed.", tells, table)
+					   : "Refuses INSERT, UPDATE, DELETE and TRUNCATE around the event store''s "
+						 "functions.");
 		made = true;
 	}
 	return made;

@@ -503,6 +503,16 @@ es_lock_store(void)
 	AcceptInvalidationMessages();
 }
 
+/* One transaction of a role at a time makes channels, if they are counted. */
+void
+es_lock_channels(Oid role)
+{
+	LOCKTAG tag;
+
+	set_fine_tag(&tag, ES_LOCK_CHANNELS, role);
+	LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
 /* One session at a time opens an epoch; it does not wait for who has, but for who is. */
 void
 es_lock_epoch(void)

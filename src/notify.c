@@ -35,8 +35,14 @@
 /* A notification must be shorter than this (NOTIFY_PAYLOAD_MAX_LENGTH). */
 #define ES_NOTIFY_MAX (BLCKSZ - NAMEDATALEN - 128)
 
-/* Events that one transaction looks at, so that the next tick need not wait long. */
-#define ES_NOTIFY_LOOKS 100000
+/*
+ * What one transaction does at most, unless the first event is more, so that the next
+ * tick waits for some milliseconds (F5).  Its unit is to hold an event against a
+ * channel; the costs of the rest are in proportion.
+ */
+#define ES_NOTIFY_WORK  100000
+#define ES_NOTIFY_READ  20  /* to read an event */
+#define ES_NOTIFY_CARRY 200 /* to queue a notification that carries one */
 
 /* Adds a string, or notes by one character too many that it has no room. */
 static void
@@ -183,15 +189,15 @@ event_json(TupleTableSlot *event)
  * tenant that is bound to a role is carried by none.
  */
 static int
-tell_event(const EsStore *store, EsChannel *channels, int n, TupleTableSlot *event)
+tell_event(const EsStore *store, EsChannels *channels, TupleTableSlot *event)
 {
 	int64 position = es_scan_int8(event, ES_EVENTS_POSITION);
 	char *json = NULL;
 	int   sent = 0;
 
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < channels->n; i++)
 	{
-		EsChannel *channel = &channels[i];
+		EsChannel *channel = &channels->list[i];
 
 		if (position <= channel->position || !es_filter_wants(&channel->filter, event))
 			continue;
@@ -217,37 +223,66 @@ tell_range(const char *name, int64 from, int64 to, int64 count)
 	return 1;
 }
 
+/* Tells es_events of a range, and the channels of kind wake of what they have counted. */
+static int
+tell_counts(const EsChannels *channels, int64 from, int64 to, int64 count)
+{
+	int sent = tell_range(ES_CHANNEL_ALL, from, to, count);
+
+	for (int i = 0; i < channels->n; i++)
+	{
+		const EsChannel *channel = &channels->list[i];
+
+		if (channel->kind == ES_CHANNEL_WAKE)
+			sent += tell_range(channel->name, from, to, channel->count);
+	}
+	return sent;
+}
+
+/* The channels as they are now, with nothing counted yet. */
+static void
+begin_counts(EsChannels *channels, const EsStore *store)
+{
+	es_channel_refresh(channels, store);
+	for (int i = 0; i < channels->n; i++)
+		channels->list[i].count = 0;
+}
+
 /*
  * Tells of the published events after < position <= upto, in the current
  * transaction.  Answers up to where it has come, which is short of upto where
- * there are more than max_events to carry; *sent is how many notifications it has queued.
+ * there are more than max_events to carry, or where that is too much work for one
+ * transaction; *sent is how many notifications it has queued.
  */
 int64
-es_notify_range(const EsStore *store, int64 after, int64 upto, int max_events, int *sent)
+es_notify_range(const EsStore *store, EsChannels *channels, int64 after, int64 upto, int max_events,
+				int *sent)
 {
-	int           nchannels;
 	Relation      events = table_open(store->events, AccessShareLock); /* first, as everywhere */
-	EsChannel    *channels = es_channel_all(store, &nchannels);
 	EsScan       *scan = es_scan_begin(events, store->events_position, GetActiveSnapshot(), 2);
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "pg_eventstore event", ALLOCSET_DEFAULT_SIZES);
 	int64           to = upto;
 	int64           count = 0;
+	int64           work = 0;
 	int             carried = 0;
 	TupleTableSlot *event;
 
+	begin_counts(channels, store);
 	es_scan_int8_key(scan, 1, BTGreaterStrategyNumber, after);
 	es_scan_int8_key(scan, 1, BTLessEqualStrategyNumber, upto);
 	es_scan_seek(scan);
 	while ((event = es_scan_next(scan, ForwardScanDirection)) != NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
+		int           told = tell_event(store, channels, event);
 
-		count++;
-		carried += tell_event(store, channels, nchannels, event);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(context);
-		if (carried >= max_events || count >= ES_NOTIFY_LOOKS)
+		count++;
+		carried += told;
+		work += ES_NOTIFY_READ + channels->n + (int64) told * ES_NOTIFY_CARRY;
+		if (carried >= max_events || work >= ES_NOTIFY_WORK)
 		{
 			to = es_scan_int8(event, ES_EVENTS_POSITION);
 			break;
@@ -257,11 +292,6 @@ es_notify_range(const EsStore *store, int64 after, int64 upto, int max_events, i
 	es_scan_end(scan);
 	table_close(events, NoLock);
 	MemoryContextDelete(context);
-	*sent = carried + tell_range(ES_CHANNEL_ALL, after + 1, to, count);
-	for (int i = 0; i < nchannels; i++)
-	{
-		if (channels[i].kind == ES_CHANNEL_WAKE)
-			*sent += tell_range(channels[i].name, after + 1, to, channels[i].count);
-	}
+	*sent = carried + tell_counts(channels, after + 1, to, count);
 	return to;
 }

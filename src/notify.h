@@ -5,9 +5,10 @@
 #ifndef ES_NOTIFY_H
 #define ES_NOTIFY_H
 
+#include "channel.h"
 #include "store.h"
 
-extern int64 es_notify_range(const EsStore *store, int64 after, int64 upto, int max_events,
-							 int *sent);
+extern int64 es_notify_range(const EsStore *store, EsChannels *channels, int64 after, int64 upto,
+							 int max_events, int *sent);
 
 #endif

@@ -191,7 +191,8 @@ notify_once(EsRound *round)
 	/* a full queue gives room back to who asks how full it is, not to who adds to it */
 	if (round->notify_max < ES_NOTIFY_EVENTS)
 		(void) DirectFunctionCall1(pg_notification_queue_usage, (Datum) 0);
-	upto = es_notify_range(store, round->notified, round->state.position, round->notify_max, &sent);
+	upto = es_notify_range(store, &round->channels, round->notified, round->state.position,
+						   round->notify_max, &sent);
 	end(before, false);
 	/* what nobody was told of need not be written */
 	if (sent == 0 && round->remembered == round->notified)

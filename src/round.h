@@ -5,6 +5,7 @@
 #ifndef ES_ROUND_H
 #define ES_ROUND_H
 
+#include "channel.h"
 #include "shared.h"
 #include "tick.h"
 
@@ -20,6 +21,7 @@ typedef struct EsRound
 	Oid           file;       /* of es.ticks, that these two are of */
 	TimestampTz   notify_at;  /* not before */
 	int           notify_max; /* events that one transaction carries */
+	EsChannels    channels;   /* whom to tell */
 } EsRound;
 
 extern void es_round_begin(EsRound *round, EsSlot *slot, const char *database);

@@ -17,6 +17,7 @@
 #include "settings.h"
 
 bool es_settings_allow_maintenance = false;
+int  es_settings_channels_per_role = 100;
 
 static char *metadata_text = NULL;
 static bool  allow_reset = false; /* read from the catalog by es_reset() */
@@ -49,6 +50,10 @@ es_settings_init(void)
 							 "Lets es_reset() empty the store of a test database.",
 							 "Counts only where it was set by ALTER DATABASE ... SET.",
 							 &allow_reset, false, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"pg_eventstore.channels_per_role", "How many channels a role may have made.",
+		"-1 means without limit. The store's owner and superusers are not limited.",
+		&es_settings_channels_per_role, 100, -1, INT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("pg_eventstore");
 }
 

@@ -157,17 +157,25 @@ es_store_event_type(AttrNumber column)
 static EsStore found;
 static bool    found_valid = false;
 static uint64  generation = 1; /* counts invalidations */
+static uint64  channels_generation = 1;
 
 static void
 forget_store(void)
 {
 	found_valid = false;
 	generation++;
+	channels_generation++;
 }
 
 static void
 relation_changed(Datum arg, Oid relid)
 {
+	/* rows have changed: that is the publisher's business, and no reason to look again */
+	if (found_valid && OidIsValid(relid) && relid == found.channels_told)
+	{
+		channels_generation++;
+		return;
+	}
 	/* while it is looked for, any relation may be one of ours */
 	if (!found_valid || !OidIsValid(relid) || relid == found.events || relid == found.sequence ||
 		relid == found.snapshots || relid == found.ticks || relid == found.epochs ||
@@ -577,6 +585,21 @@ find_table(Oid relid, const Column *columns, int n)
 	table_close(rel, AccessShareLock);
 }
 
+/*
+ * The guards of es.channels tell when its rows change; a store that an older version
+ * has made has none before the next es_init().
+ */
+static void
+find_channels(EsStore *s)
+{
+	Relation rel = table_open(s->channels, AccessShareLock);
+
+	check_table(rel, channels_columns, ES_CHANNELS_NATTS);
+	if (es_store_has_guards(rel, NULL))
+		s->channels_told = rel->rd_rel->reltoastrelid;
+	table_close(rel, AccessShareLock);
+}
+
 static void
 find_salt(EsStore *s)
 {
@@ -634,7 +657,7 @@ find_store(EsStore *s)
 	find_snapshots(s);
 	find_ticks(s);
 	find_table(s->epochs, epochs_columns, ES_EPOCHS_NATTS);
-	find_table(s->channels, channels_columns, ES_CHANNELS_NATTS);
+	find_channels(s);
 	find_salt(s);
 	find_bindings(s);
 }
@@ -672,6 +695,13 @@ uint64
 es_store_generation(void)
 {
 	return generation;
+}
+
+/* Changes whenever the rows of es.channels may have changed, if its guards tell. */
+uint64
+es_store_channels_generation(void)
+{
+	return channels_generation;
 }
 
 /* Is there anything in this database that is, or may become, a store? */

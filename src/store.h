@@ -113,6 +113,7 @@ typedef struct EsStore
 	Oid  ticks_position;
 	Oid  epochs;
 	Oid  channels;
+	Oid  channels_told; /* a message about it says that rows of es.channels have changed */
 	Oid  bindings;
 	Oid  all_streams;
 	Oid  appending;
@@ -145,6 +146,7 @@ typedef struct EsStoreIndex
 extern Oid            es_store_event_type(AttrNumber column);
 extern const EsStore *es_store(void);
 extern uint64         es_store_generation(void);
+extern uint64         es_store_channels_generation(void);
 extern bool           es_store_exists(void);
 extern Relation       es_store_open_events(LOCKMODE mode, const EsStore **store);
 extern Relation       es_store_open_snapshots(LOCKMODE mode, const EsStore **store);
