@@ -95,6 +95,17 @@ RESET session_replication_role;
 SELECT es_append('order-2', 0, 'Placed', '{}');
 SET pg_eventstore.allow_maintenance = on;
 \echo :SQLSTATE
+-- Nor to say who is told what, which the owner may.
+INSERT INTO es.channels VALUES ('mine', '{}', 0, 'es_test_guard_writer', now());
+DELETE FROM es.channels;
+\echo :SQLSTATE
+SET session_replication_role = replica;
+UPDATE es.channels SET options = '{}';
+\echo :SQLSTATE
+RESET session_replication_role;
+SET ROLE es_test_guard_owner;
+INSERT INTO es.channels VALUES ('mine', '{}', 0, 'es_test_guard_writer', now());
+DELETE FROM es.channels RETURNING name;
 RESET ROLE;
 
 -- Maintenance: only a superuser, only new rows.

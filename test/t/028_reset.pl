@@ -48,6 +48,7 @@ for my $try (1 .. 10)
 	$resetter->run('SELECT es_head()');
 	$appender->run('BEGIN');
 	$appender->run($append);
+	$blocker->run('DELETE FROM es.channels');    # of which the publisher reads anew
 	$blocker->run('BEGIN');
 	$blocker->run('LOCK TABLE es.channels IN ACCESS EXCLUSIVE MODE');
 	$appender->run('COMMIT');

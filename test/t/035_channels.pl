@@ -58,8 +58,8 @@ foreach my $case ([ 'COMMIT', '53400' ], [ 'ROLLBACK', '00000' ])
 		$first->run('BEGIN');
 		is($first->value(q(SELECT es_create_channel('r_3'))), 't', 'a role makes the last that it may');
 		$second->tell(q(SELECT es_create_channel('r_4')));
-		es_poll_in($node, 'postgres', q(SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE application_name = 'second'),
-			"another session of it at $level waits");
+		es_poll_in($node, 'postgres', q(SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = 'second'
+			AND query ~ 'r_4' AND (wait_event_type = 'Lock' OR state <> 'active')), "another session of it at $level waits");
 		$first->run($end);
 		is($second->answer->{state}, $state, "after $end: $state");
 		$second->run('COMMIT');
