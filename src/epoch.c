@@ -9,7 +9,13 @@
  * timeline, and the OIDs of the database and of this table.  The first append or
  * tick that finds another identity than the newest epoch's moves the sequence far
  * up, and records the hole.  A cursor within a hole has seen what is lost: SE005,
- * for ever (P6).
+ * for ever (P6).  How far is a random number, so that two branches of one history, a
+ * dump that is restored twice for example, go on from different places: a cursor of
+ * the one lies in the other's hole, or above all that the other has given.
+ *
+ * The rest of the file keeps the sequence from going ahead.  A position counts only up
+ * to a limit, so far above what the store knows of that no store ever comes to it but
+ * by setval(); see ES_EPOCH_REACH.
  *
  *	   epoch n                        hole                     epoch n + 1
  *	 ------------ last_position )                  [ first_position -----------
@@ -29,6 +35,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "commands/sequence.h"
+#include "common/int.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -46,8 +53,37 @@
 #include "sequence.h"
 #include "tick.h"
 
-/* How far the sequence moves: further than any lost tail is long. */
-#define ES_EPOCH_JUMP (INT64CONST(1) << 32)
+/*
+ * How far the sequence moves: further than any lost tail is long, and a random number
+ * of so many bits more, which keeps branches apart.  A thousand openings take less than
+ * 2^52 positions.  So all stay below 2^53, up to which JavaScript reads numbers exactly.
+ */
+#define ES_EPOCH_JUMP        (INT64CONST(1) << 32)
+#define ES_EPOCH_RANDOM_BITS 42
+
+/*
+ * How far above what is known a position may be.  Known are the newest epoch's first
+ * position, the newest tick's last one, and what is stored.  A session keeps the limit
+ * that follows; what it knows only grows, so an old limit is too low, never too high.
+ *
+ * A legitimate store does not come to its limit.  The sequence is above what is known
+ * by two things only:
+ *
+ * - The jump of an epoch whose row is not seen: a crash, or pg_dump, which reads
+ *   sequences outside its snapshot, came between the jump and the row.  That is less
+ *   than 2^42 + 2^32.  Only the one who opens the next epoch meets it: all others have
+ *   seen the newest epoch's row in es_epoch_check() before they take a position, and
+ *   rows of epochs are frozen.
+ * - Positions that were given since the newest tick, and are not stored: of appenders in
+ *   flight, prepared ones among them, and of such as have rolled back.  What is left of
+ *   the reach for these is more than 2^41.  At a million a second that is 25 days
+ *   without a single tick and without an event that is stored.
+ *
+ * An appender and a tick compare each position with the limit, and raise an error above
+ * it.  So no event and no tick ever has a position above known + reach, whatever setval()
+ * does: nobody has seen one, and es_epoch_set_back() may take the sequence back to there.
+ */
+#define ES_EPOCH_REACH (INT64CONST(1) << 43)
 
 typedef struct Epoch
 {
@@ -61,6 +97,8 @@ typedef struct Epoch
 } Epoch;
 
 static uint64 checked = 0; /* the generation of the store that was found to be in order */
+
+int64 es_epoch_limit = 0; /* the highest position that is known to be plausible */
 
 static Epoch
 epoch_of(TupleTableSlot *slot)
@@ -130,6 +168,62 @@ last_known(const EsStore *store)
 	return last;
 }
 
+/* The highest position that counts where this one is known. */
+static int64
+limit_above(int64 known)
+{
+	return known > PG_INT64_MAX - ES_EPOCH_REACH ? PG_INT64_MAX : known + ES_EPOCH_REACH;
+}
+
+static int64
+limit_by_ticks(const EsStore *store)
+{
+	EsTick tick;
+
+	return es_tick_newest(store, &tick) ? limit_above(Max(tick.position, tick.last_position)) : 0;
+}
+
+/* The limit by all that is known; newest is the newest epoch. */
+static int64
+limit_by_all(const EsStore *store, const Epoch *newest)
+{
+	Relation events = table_open(store->events, AccessShareLock);
+	int64    stored = es_log_last_position(events, store);
+
+	table_close(events, NoLock);
+	return Max(limit_above(Max(stored, newest->first - 1)), limit_by_ticks(store));
+}
+
+/* How far this opening moves the sequence. */
+static int64
+random_jump(void)
+{
+	uint64 bits;
+
+	if (!pg_strong_random(&bits, sizeof(bits)))
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+						errmsg("could not generate random bytes for an epoch")));
+	return ES_EPOCH_JUMP + (int64) (bits >> (64 - ES_EPOCH_RANDOM_BITS));
+}
+
+/*
+ * The last position that counts as given where an epoch begins anew: above all that may
+ * have been given, and above what may have been lost.
+ */
+static int64
+jump_from(const EsStore *store, const Epoch *before, int64 last)
+{
+	/* setval() may have taken the sequence anywhere; see ES_EPOCH_REACH */
+	int64 given = Min(es_sequence_last(store->sequence, NULL), limit_by_all(store, before));
+
+	if (pg_add_s64_overflow(Max(given, last), random_jump(), &given))
+		ereport(ERROR, (errcode(ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED),
+						errmsg("the event store has no positions left for another epoch"),
+						errdetail("The log ends at position %lld.", (long long) last),
+						errhint("Load the events into a new store, with lower positions.")));
+	return given;
+}
+
 /* Moves the sequence, as its owner. */
 static void
 set_sequence(const EsStore *store, int64 value)
@@ -188,7 +282,7 @@ begin_notifying_here(const EsStore *store, int64 last_given)
  * Opens an epoch for the present identity.  The first one has no hole.  Nobody
  * can be appending: each looks here before.
  */
-static void
+static Epoch
 open_epoch(const EsStore *store, Epoch before)
 {
 	Epoch now = {before.number + 1};
@@ -201,7 +295,7 @@ open_epoch(const EsStore *store, Epoch before)
 	now.first = now.last + 1;
 	if (before.number > 0)
 	{
-		int64 given = Max(es_sequence_last(store->sequence, NULL), now.last) + ES_EPOCH_JUMP;
+		int64 given = jump_from(store, &before, now.last);
 
 		set_sequence(store, given);
 		now.first = given + 1;
@@ -215,6 +309,7 @@ open_epoch(const EsStore *store, Epoch before)
 								(long long) now.last)));
 	}
 	write_epoch(store, &now);
+	return now;
 }
 
 /* Has es_epoch_check() looked since the store may last have changed? */
@@ -262,10 +357,73 @@ es_epoch_check(const EsStore *store)
 		es_lock_epoch();
 		newest = walk(store, SnapshotSelf, 0, NULL);
 		if (!is_current(store, &newest))
-			open_epoch(store, newest);
+			newest = open_epoch(store, newest);
 		es_unlock_epoch();
 	}
+	es_epoch_limit = limit_above(newest.first - 1);
 	checked = es_store_generation();
+}
+
+/*
+ * Makes sure that a position is not above the limit; looks anew at what is known before
+ * it says so, since es_epoch_check() has looked at the epochs only.  wait: may it wait for
+ * locks on tables?  A tick must not: it has locked es.ticks, which others lock last.
+ * Where it finds less for that reason, the next tick finds the rest.
+ */
+void
+es_epoch_check_ahead(const EsStore *store, int64 position, bool wait)
+{
+	if (position > es_epoch_limit)
+		es_epoch_limit = Max(es_epoch_limit, limit_by_ticks(store));
+	if (position > es_epoch_limit &&
+		(wait || (ConditionalLockRelationOid(store->events, AccessShareLock) &&
+				  ConditionalLockRelationOid(store->epochs, AccessShareLock))))
+	{
+		Epoch newest = walk(store, SnapshotSelf, 0, NULL);
+
+		es_epoch_limit = limit_by_all(store, &newest);
+	}
+	if (position > es_epoch_limit)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the sequence of positions has gone ahead"),
+				 errdetail("It is at position %lld, and the last one that the store knows of is "
+						   "%lld.",
+						   (long long) position, (long long) (es_epoch_limit - ES_EPOCH_REACH)),
+				 errhint("Run SELECT es_init() as the owner of the store, which repairs it.")));
+}
+
+/* Has setval() taken the sequence further than any appender can have? */
+bool
+es_epoch_is_ahead(const EsStore *store)
+{
+	Epoch newest = walk(store, SnapshotSelf, 0, NULL);
+
+	return es_sequence_last(store->sequence, NULL) > limit_by_all(store, &newest);
+}
+
+/*
+ * Takes a sequence that has gone ahead back, by an epoch, which says that nothing between
+ * was ever given.  The caller has found the newest epoch to be the present one, and has
+ * locked es.ticks and es.events against ticks and appenders: none is under way, so that the
+ * hole has nothing in it that becomes visible later.
+ *
+ * The epoch begins above known + reach, and so above all that was ever taken: no floor
+ * of a tick, and nothing that a publisher remembers, is higher.  It is there at once and
+ * stays, as the sequence does, also where the caller rolls back.
+ */
+void
+es_epoch_set_back(const EsStore *store)
+{
+	int64 was = es_sequence_last(store->sequence, NULL);
+	Epoch epoch;
+
+	es_lock_epoch();
+	epoch = open_epoch(store, walk(store, SnapshotSelf, 0, NULL));
+	es_unlock_epoch();
+	ereport(NOTICE, (errmsg("the sequence of positions had gone ahead to %lld: epoch %d begins at "
+							"position %lld",
+							(long long) was, epoch.number, (long long) epoch.first)));
 }
 
 /*

@@ -34,6 +34,7 @@
 PG_FUNCTION_INFO_V1(es_guard);
 
 bool es_guard_resetting = false;
+Oid  es_guard_open = InvalidOid;
 
 static const char *
 operation_name(TriggerEvent event)
@@ -65,8 +66,9 @@ is_own_write(const TriggerData *trigger)
 }
 
 /*
- * Says in the server's log who loads rows: at each statement, or, since the apply
- * worker of logical replication fires row triggers only, once a transaction.
+ * Says in the server's log who loads rows, and tells all sessions to look at the store
+ * again, which remember what is in es.store and es.epochs: at each statement, or, since
+ * the apply worker of logical replication fires row triggers only, once a transaction.
  */
 static void
 log_maintenance(const TriggerData *trigger)
@@ -80,6 +82,7 @@ log_maintenance(const TriggerData *trigger)
 	ereport(LOG, (errmsg("pg_eventstore maintenance: role \"%s\" inserts rows into es.%s",
 						 GetUserNameFromId(GetUserId(), false),
 						 RelationGetRelationName(trigger->tg_relation))));
+	CacheInvalidateRelcache(trigger->tg_relation);
 }
 
 static bool
@@ -94,6 +97,8 @@ is_maintenance(const TriggerData *trigger)
 static bool
 is_allowed(const TriggerData *trigger)
 {
+	if (RelationGetRelid(trigger->tg_relation) == es_guard_open)
+		return true;
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		return is_own_write(trigger) || is_maintenance(trigger);
 	return TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event) && es_guard_resetting;

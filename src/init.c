@@ -275,6 +275,7 @@ static const struct
 	{"events", NULL},
 	{"ticks", NULL},
 	{"epochs", NULL},
+	{"store", NULL},
 	{"bindings", "all sessions"},
 	{"channels", "the publisher"},
 };
@@ -401,6 +402,43 @@ repair_sequence(void)
 }
 
 /*
+ * Where setval() has taken the sequence far ahead, an epoch takes it back; true if it did.
+ * Without ticks and without appenders: both in the order in which publishers lock them.
+ */
+static bool
+set_sequence_back(void)
+{
+	if (!es_epoch_is_ahead(es_store()))
+		return false;
+	es_owner_run("LOCK TABLE es.ticks, es.events IN SHARE ROW EXCLUSIVE MODE");
+	es_epoch_set_back(es_store());
+	return true;
+}
+
+/* The guard of es.store lets these statements pass. */
+static void
+write_store_row(int version)
+{
+	es_guard_open = store_relation("store");
+	PG_TRY();
+	{
+		if (version < 0)
+			es_owner_run(psprintf("INSERT INTO es.store VALUES (%d, pg_catalog.now(), " ES_SALT_NEW
+								  ")",
+								  ES_STORE_VERSION));
+		for (int from = version; from >= 0 && from < ES_STORE_VERSION; from++)
+			es_owner_run_ddl(es_schema_migrations[from]);
+		if (version >= 0)
+			es_owner_run(psprintf("UPDATE es.store SET version = %d", ES_STORE_VERSION));
+	}
+	PG_FINALLY();
+	{
+		es_guard_open = InvalidOid;
+	}
+	PG_END_TRY();
+}
+
+/*
  * Brings older tables to this version; returns the version they were of.  A dump
  * of the schema alone has left es.store empty; whether the tables are of this
  * version is then seen by their columns.
@@ -417,15 +455,8 @@ migrate(void)
 								  "version %d.",
 								  version, ES_STORE_VERSION),
 						errhint("Install the newer version of pg_eventstore.")));
-	if (version < 0)
-		es_owner_run(psprintf("INSERT INTO es.store VALUES (%d, pg_catalog.now(), " ES_SALT_NEW ")",
-							  ES_STORE_VERSION));
-	else if (version < ES_STORE_VERSION)
-	{
-		for (int from = version; from < ES_STORE_VERSION; from++)
-			es_owner_run_ddl(es_schema_migrations[from]);
-		es_owner_run(psprintf("UPDATE es.store SET version = %d", ES_STORE_VERSION));
-	}
+	if (version < ES_STORE_VERSION)
+		write_store_row(version);
 	CommandCounterIncrement();
 	return version;
 }
@@ -486,6 +517,7 @@ make_store(Oid guard, Oid owner)
 	}
 	revoke_private(owner);
 	es_epoch_check(es_store());
+	mended |= set_sequence_back();
 
 	if (!existed)
 		return psprintf("created the event store, version %d", ES_STORE_VERSION);

@@ -278,10 +278,12 @@ es_log_raise_gone_back(const char *detail)
 
 /* Gives the next version and position to an event (A1, A4). */
 static void
-number_event(EsPositions *positions, EsLogStream *stream, EsEvent *event)
+number_event(const EsStore *store, EsPositions *positions, EsLogStream *stream, EsEvent *event)
 {
 	event->version = ++stream->tail.version;
 	event->position = es_sequence_next(positions);
+	if (event->position > es_epoch_limit)
+		es_epoch_check_ahead(store, event->position, true);
 	es_marker_note(event->position);
 	if (event->position <= stream->tail.position)
 		es_log_raise_gone_back(
@@ -334,7 +336,7 @@ es_log_write(Relation events, const EsStore *store, text *tenant, EsLogStream *s
 		EsEvent     *event = &to_write[i];
 		EsLogStream *stream = &streams[event->stream];
 
-		number_event(&positions, stream, event);
+		number_event(store, &positions, stream, event);
 		if (!event->has_id)
 			es_uuid_generate(&event->id);
 		fill_slot(es_writer_next(writer), tenant, stream, recorded_at, event);

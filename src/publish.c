@@ -147,6 +147,8 @@ compute(const EsStore *store, const EsTick *before, EsTick *next)
 	next->life = es_shared()->life;
 	next->last_position = es_sequence_last(store->sequence, &sequence);
 	check_not_back(before, next->last_position);
+	if (next->last_position > es_epoch_limit)
+		es_epoch_check_ahead(store, next->last_position, false);
 	find_holders(store, before, sequence, next);
 	next->recorded_at = Max(GetCurrentTimestamp(), before->recorded_at);
 	is_new = give_floors(next, before);

@@ -1,6 +1,6 @@
 -- es_init() makes the store, or mends what it finds, and says which.
 BEGIN;
-SELECT plan(17);
+SELECT plan(18);
 
 SELECT has_schema('es', 'the data stand in the schema es');
 SELECT has_schema('es_private', 'what no role may touch stands in es_private');
@@ -10,7 +10,8 @@ SELECT columns_are('es', 'events', ARRAY['position', 'version', 'recorded_at', '
 	'data', 'metadata', 'payload'], 'an event is a row that describes itself');
 SELECT triggers_are('es', 'events', ARRAY['es_guard_row', 'es_guard_statement'], 'two guards stand on the log');
 SELECT triggers_are('es', 'ticks', ARRAY['es_guard_row', 'es_guard_statement'], 'on the ticks of its horizon');
-SELECT triggers_are('es', 'epochs', ARRAY['es_guard_row', 'es_guard_statement'], 'and on its epochs');
+SELECT triggers_are('es', 'epochs', ARRAY['es_guard_row', 'es_guard_statement'], 'on its epochs');
+SELECT triggers_are('es', 'store', ARRAY['es_guard_row', 'es_guard_statement'], 'and on the row of the store');
 SELECT is(es_init(), 'the event store is ready, version 3: nothing to do', 'a second es_init() has nothing to do');
 
 SELECT es_append('order-1', 0, 'Placed', '{}');

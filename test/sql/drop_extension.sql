@@ -20,7 +20,7 @@ SELECT count(*) FROM es.events;
 SELECT count(*) FROM es.snapshots;
 SELECT max(position) = :head AS published FROM es.ticks;
 SELECT count(*) FROM es.epochs;
-SELECT count(*) FROM pg_trigger WHERE tgrelid IN ('es.events'::regclass, 'es.ticks'::regclass, 'es.epochs'::regclass) AND NOT tgisinternal;
+SELECT count(*) FROM pg_trigger WHERE tgrelid IN ('es.events'::regclass, 'es.ticks'::regclass, 'es.epochs'::regclass, 'es.store'::regclass) AND NOT tgisinternal;
 -- Made again: not ready before es_init, which adopts.
 CREATE EXTENSION pg_eventstore;
 SELECT es_head();

@@ -257,7 +257,15 @@ ROLLBACK;
 SELECT count(*) FROM es_read(:head + 1);
 SELECT es_wait(:head + 1, '0') = :head AS horizon;
 
--- Ticks and epochs are the store's own (SE003), as replica too; maintenance adds, and changes none.
+-- Ticks, epochs and the row of the store (F9) are the store's own (SE003), as replica too; maintenance adds,
+-- and changes none.
+CREATE FUNCTION state_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+	EXECUTE statement;
+	RETURN '00000';
+EXCEPTION WHEN OTHERS THEN
+	RETURN sqlstate;
+END $$;
 CREATE FUNCTION refused(statement text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	EXECUTE statement;
@@ -265,15 +273,15 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
 	RETURN sqlstate || ': ' || sqlerrm;
 END $$;
-CREATE VIEW attempts AS SELECT refused(format(s, t)) AS outcome
-FROM unnest('{ticks,epochs}'::text[]) WITH ORDINALITY AS t (t, o), unnest('{
+CREATE VIEW attempts AS SELECT refused(format(s, t, c)) AS outcome
+FROM unnest('{ticks,epochs,store}'::text[], '{last_position,last_position,salt}'::text[]) WITH ORDINALITY AS t (t, c, o), unnest('{
 	INSERT INTO es.%1$s SELECT * FROM es.%1$s,
 	INSERT INTO es.%1$s SELECT * FROM es.%1$s WHERE false,
-	UPDATE es.%1$s SET last_position = 0,
-	UPDATE es.%1$s SET last_position = 0 WHERE false,
+	UPDATE es.%1$s SET %2$s = 0,
+	UPDATE es.%1$s SET %2$s = 0 WHERE false,
 	DELETE FROM es.%1$s,
 	TRUNCATE es.%1$s,
-	MERGE INTO es.%1$s USING es.store ON true WHEN MATCHED THEN DELETE,
+	MERGE INTO es.%1$s USING (SELECT 1) AS one ON true WHEN MATCHED THEN DELETE,
 	COPY es.%1$s FROM ''/dev/null''}'::text[]) WITH ORDINALITY AS s (s, p) ORDER BY o, p;
 SELECT * FROM attempts;
 SET session_replication_role = replica;
@@ -335,8 +343,8 @@ INSERT INTO es.epochs SELECT epoch + 1, :last, :last + 1, timeline + 1, system_i
 SELECT count(*) > 0 AS reads FROM es_read();
 SELECT count(*) FROM es.epochs;
 SELECT es_append('order-1', -1, 'After', '1') > 0 AS appended;
-SELECT epoch, last_position - :last AS last, first_position - :last AS first, first_position - :last - 1 = 1::bigint << 32 AS far FROM es.epochs ORDER BY epoch;
-SELECT es_head() - :last - 1 = 1::bigint << 32 AS far, es_horizon() = :last AS horizon;
+SELECT epoch, last_position - :last AS last, first_position - :last - 1 >= 1::bigint << 32 AS far FROM es.epochs ORDER BY epoch;
+SELECT es_head() = (SELECT max(first_position) FROM es.epochs) AS first, es_horizon() = :last AS horizon;
 SELECT es_publish() = es_head() AS published;
 SELECT type FROM es_read(:last);
 -- Who has seen what is lost hears so, also after the log has grown past it; who has not reads on.
@@ -384,6 +392,67 @@ SELECT es_append('order-1', 0, 'T', '1');
 SELECT es_head(), es_horizon(), (SELECT count(*) FROM es.epochs) AS epochs;
 SELECT es_publish();
 SELECT position, stream FROM es_read();
+
+-- F9: setval() far ahead does not use the positions up; nothing is ever taken from there.
+CREATE VIEW ahead AS SELECT pg_catalog.setval('es.events_position_seq', p) AS at,
+	public.refused('SELECT public.es_append(''order-1'', -1, ''T'', ''2'')') AS append,
+	public.refused('SELECT public.es_append_batch(''order-1'', -1, array_fill(''T''::text, ''{20}''), array_fill(''2''::jsonb, ''{20}''))') AS batch
+FROM (VALUES (9223372036854775800), (1::bigint << 52), ((1::bigint << 43) + 1)) AS v (p);
+SELECT * FROM ahead;
+SELECT es_append('order-1', -1, 'T', '2');
+\echo :SQLSTATE
+SELECT es_publish();
+\echo :SQLSTATE
+\c
+SELECT es_publish();
+\echo :SQLSTATE
+-- At its very end it is nextval() that refuses.
+SELECT setval('es.events_position_seq', 9223372036854775807) > 0 AS ahead;
+SELECT es_append('order-1', -1, 'T', '2');
+\echo :SQLSTATE
+SELECT es_publish();
+\echo :SQLSTATE
+SELECT count(*) FROM es.events;
+-- es_init() takes it back, and keeps a hole: a cursor of another branch may be in it.
+SET client_min_messages = warning;
+SELECT es_init() LIKE 'repaired%' AS repaired;
+RESET client_min_messages;
+SELECT es_init() LIKE '%nothing to do' AS that_was_all;
+SELECT epoch, last_position, first_position - (1::bigint << 43) BETWEEN 1::bigint << 32 AND 1::bigint << 43 AS first FROM es.epochs ORDER BY epoch;
+SELECT es_append('order-1', -1, 'T', '2') AS version;
+SELECT es_publish() = es_head() AS published;
+SELECT es_head() = max(first_position) AS first FROM es.epochs;
+SELECT count(*) FROM es_read(1);
+SELECT state_of('SELECT * FROM es_read(1000)');
+-- That is rolled back with nothing, as setval() is not; who knew the limit before goes on.
+SELECT setval('es.events_position_seq', 1::bigint << 52) > 0 AS ahead;
+BEGIN;
+SET LOCAL client_min_messages = warning;
+SELECT es_init() LIKE 'repaired%' AS repaired;
+ROLLBACK;
+SELECT es_init() LIKE '%nothing to do' AS that_was_all;
+SELECT es_append('order-1', -1, 'T', '3') AS version;
+SELECT es_publish() = es_head() AS published;
+-- How far is far: 2^43 above what is known, not one position less.
+SELECT setval('es.events_position_seq', es_head() + (1::bigint << 43)) > 0 AS near;
+SELECT state_of($$SELECT es_append('order-1', -1, 'T', '4')$$);
+SELECT setval('es.events_position_seq', es_head() + (1::bigint << 43) - 1) > 0 AS near;
+SELECT es_append('order-1', -1, 'T', '4') AS version;
+SELECT es_publish() = es_head() AS published, es_init() LIKE '%nothing to do' AS nothing_to_do;
+SELECT es_append('order-1', -1, 'T', '5') AS version;
+-- What is loaded, however high, is known.
+SET pg_eventstore.allow_maintenance = on;
+INSERT INTO es.events SELECT 1::bigint << 60, 1, recorded_at, gen_random_uuid(), '', 'loaded-1', 'loaded', 'T', '{}' FROM es.events LIMIT 1;
+RESET pg_eventstore.allow_maintenance;
+SELECT es_init() = 'repaired the event store, version 3: the log ends at position ' || (1::bigint << 60) AS repaired;
+SELECT es_append('order-1', -1, 'T', '6') AS version;
+SELECT es_publish() = (1::bigint << 60) + 1 AS published;
+\c
+SELECT es_publish() = (1::bigint << 60) + 1 AS published;
+SELECT es_append('order-1', -1, 'T', '7') AS version;
+SELECT es_reset() LIKE 'emptied%' AS emptied;
+SELECT es_append('order-1', 0, 'T', '1') AS version;
+SELECT es_publish();
 
 -- O2: DROP EXTENSION takes the view and the guards, and leaves what was published.
 DROP EXTENSION pg_eventstore CASCADE;

@@ -138,7 +138,9 @@ SKIP: {
 # data only, into a store that es_init() has made
 $new->safe_psql('postgres', 'CREATE DATABASE filled');
 es_create($new, 'filled');
-$new->safe_psql('filled', 'CREATE TABLE public.seen (position bigint); DELETE FROM es.store');
+$new->safe_psql('filled', 'CREATE TABLE public.seen (position bigint);
+	ALTER TABLE es.store DISABLE TRIGGER USER; DELETE FROM es.store;
+	ALTER TABLE es.store ENABLE ALWAYS TRIGGER es_guard_row, ENABLE ALWAYS TRIGGER es_guard_statement');
 my @load = ('psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '--single-transaction', '-d', $new->connstr('filled'), '-f', "$dir/data.sql");
 $old->command_ok([ 'pg_dump', '--data-only', '-f', "$dir/data.sql", '-d', $old->connstr('postgres') ], 'pg_dump --data-only');
 $new->command_fails_like(\@load, qr/append-only/, 'A6: a data-only restore is refused');

@@ -2,6 +2,9 @@
 # it older than the log: an append says so (55000) and stores nothing, rather than
 # break the order (A4), and es_init() repairs it.  And a position that was given is
 # never given again, though a batch takes many at once.
+#
+# F9: it is set far ahead.  No append and no tick takes a position from there, so that
+# the positions are not used up; the publisher says so, and es_init() repairs that too.
 
 use strict;
 use warnings;
@@ -13,6 +16,8 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+use EsClient;
+use EsPublish;
 use EsTest;
 
 my $node = es_server('sequence');
@@ -87,6 +92,42 @@ is((batch('most-1', 100))[0], 100000, 'up to the highest');
 es_state_ok($node, q(SELECT es_append('most-1', -1, 'A', '{}')), '2200H', 'and not beyond');
 $node->safe_psql('postgres', 'ALTER SEQUENCE es.events_position_seq NO MAXVALUE');
 es_oracle_ok($node, 'after the batches');
-
 $node->stop;
+
+# far ahead
+my $ahead = es_preloaded('ahead');
+my $append = q(SELECT es_append('a-1', -1, 'T', '{}'));
+my $knows = EsClient->new($ahead);    # its limit, from an append before
+is($knows->run($append)->{state}, '00000', 'a session appends');
+$ahead->safe_psql('postgres', q(SELECT es_wait(es_head(), '60s')));
+$ahead->safe_psql('postgres', q(BEGIN; SELECT es_append('p-1', -1, 'T', '{}'); PREPARE TRANSACTION 'p'));
+my $held = $ahead->safe_psql('postgres', 'SELECT es_horizon()');
+my $last = $ahead->safe_psql('postgres', 'SELECT last_value FROM es.events_position_seq');
+for my $to ('9223372036854775800', '1::bigint << 52')
+{
+	$ahead->safe_psql('postgres', "SELECT setval('es.events_position_seq', $to)");
+	is($knows->run($append)->{state}, '55000', "F9: $to: a session that has appended before is refused");
+	my ($state, $detail) = es_error_detail($ahead, $append);
+	is($state, '55000', "F9: $to: one that has not, too");
+	like($detail, qr/^It is at position \d+, and the last one that the store knows of is $held\.$/, 'with both numbers');
+	es_state_ok($ahead, 'SELECT es_publish()', '55000', "F9: $to: no tick");
+	es_poll_in($ahead, 'postgres', q(SELECT last_error = 'the sequence of positions has gone ahead' FROM es_stat_publisher), 'the publisher says so');
+	like($ahead->safe_psql('postgres', q(SELECT string_agg(detail, ' ') FROM es_status() WHERE topic = 'publisher' AND status <> 'ok')),
+		qr/the sequence of positions has gone ahead/, 'and es_status()');
+}
+is($ahead->safe_psql('postgres', 'SELECT es_horizon()'), $held, 'P1: the horizon stays');
+# es_init() waits for who has appended, as it does where the sequence has gone back
+$knows->tell(q(SELECT es_init()));
+es_poll_in($ahead, 'postgres', q(SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = 'es.events'::regclass), 'es_init() waits for the prepared appender');
+$ahead->safe_psql('postgres', q(COMMIT PREPARED 'p'));
+like(join(' ', map { @$_ } @{ $knows->answer->{rows} }), qr/repaired/, 'and repairs it');
+like($ahead->safe_psql('postgres', 'SELECT es_init()'), qr/nothing to do/, 'that was all');
+is($ahead->safe_psql('postgres', 'SELECT last_position FROM es.epochs ORDER BY epoch DESC LIMIT 1'), $last, 'P6: the hole begins behind the last event');
+is($knows->run($append)->{state}, '00000', 'appends go on');
+es_publishes_ok($ahead, 'the publisher goes on');
+cmp_ok($ahead->safe_psql('postgres', 'SELECT max(position) FROM es.events'), '<', 2**44, 'P6: the positions are not used up');
+is($ahead->safe_psql('postgres', "SELECT count(*) FROM es_read($held)"), 3, 'a consumer misses nothing');
+$knows->close;
+es_oracle_ok($ahead, 'after setval() far ahead');
+$ahead->stop;
 done_testing();

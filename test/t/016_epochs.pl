@@ -15,7 +15,7 @@ use Test::More;
 use EsPublish;
 use EsTest;
 
-my $jump = 1 << 32;
+my $jump = 1 << 32;    # at the least; a random number comes on top
 
 sub value
 {

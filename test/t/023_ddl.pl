@@ -109,11 +109,11 @@ my @refused = (
 	(map { my $table = $_; map { "ALTER TABLE es.$table $_" }
 		'DISABLE TRIGGER es_guard_row', 'DISABLE TRIGGER es_guard_statement', 'DISABLE TRIGGER ALL',
 		'DISABLE TRIGGER USER', 'ENABLE TRIGGER es_guard_row', 'ENABLE REPLICA TRIGGER es_guard_statement',
-		'ENABLE TRIGGER ALL', 'ENABLE TRIGGER USER' } qw(events ticks epochs bindings channels)),
+		'ENABLE TRIGGER ALL', 'ENABLE TRIGGER USER' } qw(events ticks epochs store bindings channels)),
 	(map { ("DROP TRIGGER es_guard_row ON es.$_", "DROP TRIGGER IF EXISTS es_guard_statement ON es.$_ CASCADE",
 		"ALTER TRIGGER es_guard_row ON es.$_ RENAME TO other",
 		"CREATE OR REPLACE TRIGGER es_guard_row BEFORE INSERT ON es.$_ FOR EACH ROW EXECUTE FUNCTION public.pass()",
-		"ALTER TRIGGER es_guard_row ON es.$_ DEPENDS ON EXTENSION citext") } qw(events ticks epochs bindings channels)),
+		"ALTER TRIGGER es_guard_row ON es.$_ DEPENDS ON EXTENSION citext") } qw(events ticks epochs store bindings channels)),
 	# columns and rows
 	'ALTER TABLE es.events ADD COLUMN own int',
 	'ALTER TABLE es.events DROP COLUMN payload',
@@ -366,6 +366,7 @@ sub init_ok
 
 init_ok('ALTER TABLE es.ticks DISABLE TRIGGER es_guard_row', qr/^adopted/);
 init_ok('DROP TRIGGER es_guard_statement ON es.epochs', qr/^adopted/);
+init_ok('DROP TRIGGER es_guard_row ON es.store', qr/^adopted/);
 init_ok('ALTER TABLE es.events DISABLE TRIGGER ALL', qr/^adopted/);
 init_ok('ALTER SEQUENCE es.events_position_seq CACHE 10', qr/^repaired/);
 init_ok('DROP INDEX es.events_category_position_idx', qr/^repaired/);
