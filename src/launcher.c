@@ -37,8 +37,8 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
-#include "utils/timestamp.h"
 
+#include "clock.h"
 #include "compat.h"
 #include "launcher.h"
 #include "owner.h"
@@ -178,7 +178,7 @@ reap(void)
 		{
 			/* it has not come as far as to say what it found */
 			slot->state = ES_WORKER_WANTED;
-			slot->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ES_LAUNCH_FAILED);
+			slot->retry_at = es_clock_in_ms(ES_LAUNCH_FAILED);
 		}
 		else if (slot->pid == 0 && slot->held == 0 && !slot->has_store &&
 				 pg_atomic_read_u32(&slot->dirty) == 0)
@@ -189,7 +189,7 @@ reap(void)
 
 /* The slot that has waited longest for its turn, or -1. */
 static int
-next_slot(TimestampTz now, TimestampTz *retry_at)
+next_slot(int64 now, int64 *retry_at)
 {
 	EsShared *shared = es_shared();
 	int       next = -1;
@@ -203,7 +203,7 @@ next_slot(TimestampTz now, TimestampTz *retry_at)
 			continue;
 		if (slot->retry_at > now)
 			*retry_at = Min(*retry_at, slot->retry_at);
-		else if (next < 0 || slot->started_at < shared->slots[next].started_at)
+		else if (next < 0 || slot->turn_at < shared->slots[next].turn_at)
 			next = i;
 	}
 	LWLockRelease(shared->lock);
@@ -211,14 +211,14 @@ next_slot(TimestampTz now, TimestampTz *retry_at)
 }
 
 static void
-set_slot(EsSlot *slot, EsWorkerState state, TimestampTz started_at, TimestampTz retry_at)
+set_slot(EsSlot *slot, EsWorkerState state, int64 turn_at, int64 retry_at)
 {
 	EsShared *shared = es_shared();
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	if (slot->pid == 0 && slot->held == 0)
 		slot->state = state;
-	slot->started_at = started_at;
+	slot->turn_at = turn_at;
 	slot->retry_at = retry_at;
 	if (state == ES_WORKER_NONE && slot->pid == 0 && slot->held == 0)
 		es_shared_free(slot);
@@ -243,7 +243,7 @@ set_starved(bool starved)
 
 /* Says of all whose turn it would be that there is no room. */
 static void
-note_no_room(TimestampTz now)
+note_no_room(int64 now)
 {
 	EsShared *shared = es_shared();
 
@@ -260,11 +260,11 @@ note_no_room(TimestampTz now)
 
 /* Starts a publisher for a slot; false where the server has no room. */
 static bool
-start_one(int i, TimestampTz now)
+start_one(int i, int64 now)
 {
 	EsSlot       *slot = &es_shared()->slots[i];
-	TimestampTz   last_started_at = slot->started_at;
-	TimestampTz   retry_at = TimestampTzPlusMilliseconds(now, ES_LAUNCH_RETRY);
+	int64         last_turn_at = slot->turn_at;
+	int64         retry_at = es_clock_in_ms(ES_LAUNCH_RETRY);
 	MemoryContext old;
 	bool          started;
 
@@ -285,7 +285,7 @@ start_one(int i, TimestampTz now)
 		handles[i] = NULL;
 		/* it keeps its turn: whoever makes room, makes it for this one first */
 		(void) pg_atomic_exchange_u32(&slot->dirty, 1);
-		set_slot(slot, ES_WORKER_NO_SLOT, last_started_at, now);
+		set_slot(slot, ES_WORKER_NO_SLOT, last_turn_at, now);
 	}
 	return started;
 }
@@ -294,9 +294,9 @@ start_one(int i, TimestampTz now)
 static long
 start_wanted(void)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz retry_at = TimestampTzPlusMilliseconds(now, ES_LAUNCH_IDLE);
-	int         next;
+	int64 now = es_clock_now();
+	int64 retry_at = es_clock_in_ms(ES_LAUNCH_IDLE);
+	int   next;
 
 	reap();
 	ask_unknown();
@@ -310,7 +310,7 @@ start_wanted(void)
 		}
 	}
 	set_starved(false);
-	return Max(TimestampDifferenceMilliseconds(now, retry_at), 1);
+	return Max(es_clock_left(retry_at), 1);
 }
 
 /* The launcher's main function. */

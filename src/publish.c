@@ -33,6 +33,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "common/int.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -46,6 +47,7 @@
 #include "utils/timestamp.h"
 
 #include "args.h"
+#include "clock.h"
 #include "compat.h"
 #include "epoch.h"
 #include "log.h"
@@ -219,7 +221,7 @@ es_publish_tick(EsTick *tick, bool remember)
 	if (written)
 	{
 		if (tick->position / ES_PRUNE_EVERY != before.position / ES_PRUNE_EVERY)
-			tick->pruned = es_tick_prune(store, &before);
+			tick->pruned = es_tick_prune(store, &before, tick->recorded_at);
 		es_tick_write(store, tick);
 	}
 	else
@@ -394,7 +396,7 @@ sleep_a_while(EsSlot *slot, long left)
 
 /* Waits until the horizon is at the target, or the time has come; answers the horizon. */
 static int64
-wait_until(int64 target, TimestampTz until)
+wait_until(int64 target, int64 until)
 {
 	EsSlot *slot = es_shared_mine();
 	int64   horizon;
@@ -403,29 +405,36 @@ wait_until(int64 target, TimestampTz until)
 		ConditionVariablePrepareToSleep(&slot->published);
 	while ((horizon = newest_horizon()) < target)
 	{
-		TimestampTz now = GetCurrentTimestamp();
+		long left = es_clock_left(until);
 
-		if (now >= until)
+		if (left == 0)
 			break;
-		sleep_a_while(slot, TimestampDifferenceMilliseconds(now, until) + 1);
+		sleep_a_while(slot, left);
 	}
 	ConditionVariableCancelSleep();
 	return horizon;
 }
 
-/* The end of a time-out that begins now. */
-static TimestampTz
+/*
+ * The moment when a time-out ends that begins now.  How long its days and months are, the
+ * calendar tells.
+ */
+static int64
 end_of(Interval *timeout)
 {
 	TimestampTz now = GetCurrentTimestamp();
-	Datum       until = DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now),
-											IntervalPGetDatum(timeout));
+	TimestampTz end =
+		DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now),
+												IntervalPGetDatum(timeout)));
+	int64 length;
 
-	if (DatumGetTimestampTz(until) < now)
+	if (end < now)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("argument \"timeout\" must not be negative"),
 						errhint("Zero looks once and does not wait.")));
-	return DatumGetTimestampTz(until);
+	if (TIMESTAMP_NOT_FINITE(end) || pg_sub_s64_overflow(end, now, &length))
+		return PG_INT64_MAX;
+	return es_clock_in_ms(length / 1000 + (length % 1000 > 0));
 }
 
 /* The position to wait for. */

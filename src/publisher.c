@@ -33,6 +33,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "clock.h"
 #include "compat.h"
 #include "errors.h"
 #include "publisher.h"
@@ -50,9 +51,9 @@
 
 typedef struct Publisher
 {
-	EsRound     round;
-	int         backoff; /* ms; 0: the last piece of work has succeeded */
-	TimestampTz started_at;
+	EsRound round;
+	int     backoff;  /* ms; 0: the last piece of work has succeeded */
+	int64   turn_end; /* the moment when it has had its turn */
 } Publisher;
 
 /* Leaves the slot to the next one, who is asked for unless this is the planned end. */
@@ -97,6 +98,7 @@ take_slot(EsSlot *slot, bool has_store)
 		slot->publisher = MyProc;
 		slot->state = ES_WORKER_BUSY;
 		slot->started_at = GetCurrentTimestamp();
+		slot->turn_at = es_clock_now();
 	}
 	LWLockRelease(shared->lock);
 	if (taken)
@@ -192,7 +194,7 @@ pause_length(const Publisher *p)
 	if (p->backoff > 0)
 		return p->backoff;
 	if (p->round.notified < p->round.state.position)
-		return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), p->round.notify_at);
+		return es_clock_left(p->round.notify_at);
 	return es_round_is_held_by_prepared(&p->round) ? ES_POLL_PREPARED : ES_POLL_IDLE;
 }
 
@@ -223,8 +225,7 @@ es_publisher_sleep(long ms)
 static void
 yield_turn(Publisher *p)
 {
-	if (!es_shared()->starved ||
-		!TimestampDifferenceExceeds(p->started_at, GetCurrentTimestamp(), ES_TURN))
+	if (!es_shared()->starved || es_clock_left(p->turn_end) > 0)
 		return;
 	if (p->backoff == 0 && p->round.remembered < p->round.notified)
 		work(p, es_round_remember_notified);
@@ -256,26 +257,25 @@ linger(const Publisher *p)
 static void
 pause_for_work(Publisher *p)
 {
-	TimestampTz now;
-	TimestampTz until;
-	TimestampTz deaf;
+	int64 until;
+	int64 deaf;
 
 	if (pause_length(p) > 0 && p->backoff == 0 && linger(p) &&
 		p->round.remembered < p->round.notified)
 		work(p, es_round_remember_notified);
-	now = GetCurrentTimestamp();
-	until = TimestampTzPlusMilliseconds(now, pause_length(p));
-	deaf = TimestampTzPlusMilliseconds(now, Min(p->backoff, ES_BACKOFF_FIRST));
+	until = es_clock_in_ms(pause_length(p));
+	deaf = es_clock_in_ms(Min(p->backoff, ES_BACKOFF_FIRST));
 
-	for (;; now = GetCurrentTimestamp())
+	for (;;)
 	{
-		long left = TimestampDifferenceMilliseconds(now, until);
+		long left = es_clock_left(until);
+		long deaf_left = es_clock_left(deaf);
 
 		yield_turn(p);
-		if (left <= 0 || (now >= deaf && pg_atomic_read_u32(&p->round.slot->dirty) != 0))
+		if (left == 0 || (deaf_left == 0 && pg_atomic_read_u32(&p->round.slot->dirty) != 0))
 			return;
-		if (now < deaf)
-			left = Min(left, TimestampDifferenceMilliseconds(now, deaf) + 1);
+		if (deaf_left > 0)
+			left = Min(left, deaf_left);
 		es_publisher_sleep(es_shared()->starved ? Min(left, ES_TURN) : left);
 	}
 }
@@ -316,7 +316,7 @@ es_publisher_main(Datum database)
 	if (RecoveryInProgress() || slot == NULL || !take_slot(slot, has_store(&name)))
 		proc_exit(0);
 	p = MemoryContextAllocZero(TopMemoryContext, sizeof(Publisher));
-	p->started_at = GetCurrentTimestamp();
+	p->turn_end = es_clock_in_ms(ES_TURN);
 	es_round_begin(&p->round, slot, name);
 	for (;;)
 	{

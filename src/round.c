@@ -24,6 +24,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "clock.h"
 #include "errors.h"
 #include "marker.h"
 #include "notify.h"
@@ -114,7 +115,8 @@ copy_holders(EsRound *round, const EsTick *tick)
 static void
 announce(EsRound *round)
 {
-	pg_atomic_write_u64(&round->slot->tick_at, round->state.recorded_at);
+	/* not recorded_at, which stays ahead where the clock was */
+	pg_atomic_write_u64(&round->slot->tick_at, GetCurrentTimestamp());
 	pg_atomic_fetch_add_u64(&round->slot->ticks, 1);
 	ConditionVariableBroadcast(&round->slot->published);
 }
@@ -156,7 +158,7 @@ put_off_notifying(EsRound *round, const ErrorData *error)
 	/* a small queue may never have room for all of them at once */
 	round->notify_max = Max(round->notify_max / 2, 1);
 	pg_atomic_fetch_add_u64(&round->slot->skipped, 1);
-	round->notify_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ES_NOTIFY_RETRY);
+	round->notify_at = es_clock_in_ms(ES_NOTIFY_RETRY);
 }
 
 /*
@@ -242,7 +244,7 @@ notify_safely(EsRound *round)
 static bool
 has_to_notify(const EsRound *round)
 {
-	return round->notified < round->state.position && GetCurrentTimestamp() >= round->notify_at;
+	return round->notified < round->state.position && es_clock_left(round->notify_at) == 0;
 }
 
 /* A round. */

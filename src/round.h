@@ -19,7 +19,7 @@ typedef struct EsRound
 	int64         notified;   /* up to where listeners were told */
 	int64         remembered; /* of that, what is written */
 	Oid           file;       /* of es.ticks, that these two are of */
-	TimestampTz   notify_at;  /* not before */
+	int64         notify_at;  /* the moment before which it does not tell */
 	int           notify_max; /* events that one transaction carries */
 	EsChannels    channels;   /* whom to tell */
 } EsRound;

@@ -24,6 +24,7 @@
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 
+#include "clock.h"
 #include "compat.h"
 #include "shared.h"
 
@@ -95,7 +96,8 @@ assign_slot(EsSlot *slot, Oid database)
 	slot->held = 0;
 	slot->has_store = false;
 	slot->queue_full = false;
-	slot->started_at = slot->retry_at = slot->error_at = 0;
+	slot->started_at = slot->error_at = 0;
+	slot->turn_at = slot->retry_at = 0;
 	slot->error[0] = '\0';
 	pg_atomic_write_u32(&slot->dirty, 0);
 	pg_atomic_write_u64(&slot->tick_at, 0);
@@ -364,7 +366,7 @@ es_shared_ask(Oid database)
 void
 es_shared_hold(EsSlot *slot)
 {
-	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ES_HOLD_MS);
+	int64 until = es_clock_in_ms(ES_HOLD_MS);
 
 	if (slot == NULL || nheld == ES_ASKED_MAX)
 		return;
@@ -377,7 +379,7 @@ es_shared_hold(EsSlot *slot)
 		(void) kill(slot->pid, SIGTERM);
 	LWLockRelease(shared->lock);
 	ConditionVariablePrepareToSleep(&slot->changed);
-	while (slot->pid != 0 && GetCurrentTimestamp() < until)
+	while (slot->pid != 0 && es_clock_left(until) > 0)
 		(void) ConditionVariableTimedSleep(&slot->changed, 100, PG_WAIT_EXTENSION);
 	ConditionVariableCancelSleep();
 }

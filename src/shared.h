@@ -38,9 +38,10 @@ typedef struct EsSlot
 	int           held;       /* how many statements keep the publisher away */
 	bool          has_store;  /* a publisher has found one */
 	bool          queue_full; /* notifying waits for listeners to read */
-	TimestampTz   started_at;
-	TimestampTz   retry_at; /* the launcher starts none before */
+	TimestampTz   started_at; /* shown; what decides are moments, as clock.c has them */
 	TimestampTz   error_at;
+	int64         turn_at;  /* when its last turn began */
+	int64         retry_at; /* the launcher starts none before */
 	char          error[ES_ERROR_LENGTH];
 
 	pg_atomic_uint32 dirty; /* something has ended since the last tick began */

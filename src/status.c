@@ -97,7 +97,7 @@ typedef struct Lag
 	int64       horizon;
 	int64       events; /* above it */
 	int64       head;
-	TimestampTz since; /* when the first of them was appended */
+	TimestampTz since; /* when the first of them was appended; not in the future */
 } Lag;
 
 static Lag
@@ -115,6 +115,9 @@ measure_lag(const EsStore *store)
 		CHECK_FOR_INTERRUPTS();
 	}
 	es_scan_end(scan);
+	/* the clock may have been ahead then */
+	if (lag.events > 0)
+		lag.since = Min(lag.since, GetCurrentTimestamp());
 	lag.head = es_log_head(events, store, GetActiveSnapshot());
 	table_close(events, NoLock);
 	return lag;

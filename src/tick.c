@@ -217,12 +217,25 @@ is_superseded(const EsTick *tick, TupleTableSlot *next)
 }
 
 /*
- * Thins out some of the old ticks: of those at one position, or within one minute,
- * the last stays, and so do the newest.  Answers up to which position it has come.
+ * Ticks that were recorded later than this are fresh.  Where the clock has not gone on since
+ * the newest tick, it was set back: recorded_at stands still until the clock is there again,
+ * maybe for years, and tells nothing of a tick's age.  None is fresh then.
+ */
+static TimestampTz
+fresh_since(const EsTick *newest, TimestampTz next_at)
+{
+	return next_at > newest->recorded_at ? newest->recorded_at - ES_TICK_FRESH : DT_NOEND;
+}
+
+/*
+ * Thins out some of the old ticks, before one that was recorded at next_at: of those at one
+ * position, or within one minute, the last stays, and so do those that are fresh, and the
+ * newest.  Answers up to which position it has come.
  */
 int64
-es_tick_prune(const EsStore *store, const EsTick *newest)
+es_tick_prune(const EsStore *store, const EsTick *newest, TimestampTz next_at)
 {
+	TimestampTz     fresh = fresh_since(newest, next_at);
 	Relation        rel = table_open(store->ticks, RowExclusiveLock);
 	EsScan         *scan = es_scan_begin(rel, store->ticks_position, SnapshotSelf, 1);
 	EsTick          before = {newest->pruned};
@@ -236,7 +249,7 @@ es_tick_prune(const EsStore *store, const EsTick *newest)
 	{
 		if ((slot = es_scan_next(scan, ForwardScanDirection)) == NULL ||
 			es_scan_int8(slot, ES_TICKS_POSITION) >= newest->position ||
-			es_scan_int8(slot, ES_TICKS_RECORDED_AT) > newest->recorded_at - ES_TICK_FRESH)
+			es_scan_int8(slot, ES_TICKS_RECORDED_AT) > fresh)
 			break;
 		if (ItemPointerIsValid(&tid) && is_superseded(&before, slot) &&
 			!delete_row(rel, &tid, SnapshotSelf))

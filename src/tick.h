@@ -32,7 +32,7 @@ typedef struct EsTick
 
 extern bool  es_tick_newest(const EsStore *store, EsTick *tick);
 extern void  es_tick_write(const EsStore *store, const EsTick *tick);
-extern int64 es_tick_prune(const EsStore *store, const EsTick *newest);
+extern int64 es_tick_prune(const EsStore *store, const EsTick *newest, TimestampTz next_at);
 extern int64 es_tick_horizon(Snapshot snapshot);
 
 #endif
