@@ -42,15 +42,16 @@ sub value
 	return $node->safe_psql($db || 'postgres', $sql);
 }
 
-# Bounded polling; what has failed once need not be waited for as long again.
+# Bounded polling; answers whether it holds.  What has failed once need not be waited for as
+# long again.
 sub poll_ok
 {
 	my ($query, $name, $db) = @_;
 
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
-	return if ok($node->poll_query_until($db || 'postgres', $query), $name);
+	return 1 if ok($node->poll_query_until($db || 'postgres', $query), $name);
 	$PostgreSQL::Test::Utils::timeout_default = 5;
-	return;
+	return 0;
 }
 
 # What a client is answered, undef where nothing comes.
@@ -65,14 +66,15 @@ sub answer
 
 sub rest_ok
 {
-	poll_ok(q(SELECT state = 'idle' AND lag_events = 0 FROM es_stat_publisher), 'the publisher rests');
-	return;
+	return poll_ok(q(SELECT state = 'idle' AND lag_events = 0 FROM es_stat_publisher), 'the publisher rests');
 }
 
-sub is_waiting
+# Do clients wait, or have waited, in es_wait() with this remark?
+sub waits
 {
-	my ($name) = @_;
-	return qq(SELECT state = 'active' AND wait_event_type = 'Extension' FROM pg_stat_activity WHERE application_name = '$name');
+	my ($remark) = @_;
+	return qq(SELECT bool_and(query LIKE '%/* $remark */%' AND (wait_event_type = 'Extension' OR state = 'idle'))
+		FROM pg_stat_activity WHERE application_name IN ('waiter', 'patient'));
 }
 
 es_clock_step($hour);
@@ -89,12 +91,12 @@ foreach my $case (@steps)
 	es_clock_step($ahead);
 	my $at = value(q(SELECT es_append('a-1', -1, 'T', '{}'); SELECT es_position('a-1')));
 	$at =~ s/.*\n//;
-	poll_ok("SELECT es_horizon() >= $at", "F2, P4: after $what an append is published");
-	is(value('SELECT last_tick_at <= clock_timestamp() FROM es_stat_publisher'),
-		't', 'and the view shows no tick of the future');
+	last unless poll_ok("SELECT es_horizon() >= $at", "F2, P4: after $what an append is published");
+	poll_ok('SELECT last_tick_at <= clock_timestamp() FROM es_stat_publisher', 'and the view shows no tick of the future');
 }
 
 # the launcher
+es_clock_step(0);
 foreach my $case (@steps)
 {
 	my ($what, $ahead) = @$case;
@@ -102,11 +104,12 @@ foreach my $case (@steps)
 
 	es_clock_step($ahead);
 	value("SELECT pg_terminate_backend($pid)") if $pid ne '';
-	poll_ok(qq(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'pg_eventstore publisher' AND pid <> ) . ($pid || 0),
+	last unless poll_ok(qq(SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'pg_eventstore publisher' AND pid <> ) . ($pid || 0),
 		"F2, P4: after $what a publisher that was terminated comes back");
 }
 
 # es_wait() comes back: when its time is over, and not before
+es_clock_step(0);
 my $waiter = EsClient->new($node, name => 'waiter');
 my $patient = EsClient->new($node, name => 'patient');
 my $next = 'SELECT es_wait(es_head() + 1, ';
@@ -114,33 +117,27 @@ foreach my $case (@steps)
 {
 	my ($what, $ahead) = @$case;
 
-	rest_ok();
+	last unless rest_ok();
 	my $target = value('SELECT es_head() + 1');
-	$patient->tell("$next '1 month')");
-	$waiter->tell("$next '2s')");
-	poll_ok(is_waiting($_), "$_ waits") foreach qw(waiter patient);
+	$patient->tell("$next '1 month') /* $what */");
+	$waiter->tell("$next '2s') /* $what */");
+	poll_ok(waits($what), 'two wait');
 	es_clock_step($ahead);
 	my $answer = answer($waiter);
-	is($answer && $answer->{state}, '00000', "F2: after $what es_wait() with a time-out comes back");
-	if (!$answer)
-	{
-		value(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'waiter'));
-		$waiter = EsClient->new($node, name => 'waiter');
-	}
-	is(value(is_waiting('patient')), 't', 'F2: one that has more time waits on');
+	is($answer && $answer->{state}, '00000', "F2: after $what es_wait() with a time-out comes back") or last;
+	is(value(q(SELECT state FROM pg_stat_activity WHERE application_name = 'patient')), 'active', 'F2: one that has more time waits on');
 	value(q(SELECT es_append('a-1', -1, 'T', '{}')));
 	$answer = answer($patient);
-	cmp_ok($answer ? $answer->{rows}[0][0] : 0, '>=', $target, 'until it is there');
-	if (!$answer)
-	{
-		value(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'patient'));
-		$patient = EsClient->new($node, name => 'patient');
-	}
+	cmp_ok($answer ? $answer->{rows}[0][0] : 0, '>=', $target, 'until it is there') or last;
 }
+es_clock_step(0);
+value(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name IN ('waiter', 'patient')));
+$_->close foreach $waiter, $patient;
+$patient = EsClient->new($node, name => 'patient');
 foreach my $timeout ('1 microsecond', '200000 years', $node->pg_version >= 17 ? 'infinity' : ())
 {
-	$patient->tell("$next '$timeout')");
-	poll_ok(is_waiting('patient'), "es_wait() waits for $timeout") if $timeout !~ /micro/;
+	$patient->tell("$next '$timeout') /* $timeout */");
+	poll_ok(waits($timeout), "es_wait() waits for $timeout");
 	value(q(SELECT es_append('a-1', -1, 'T', '{}'))) if $timeout !~ /micro/;
 	my $answer = answer($patient);
 	is($answer && $answer->{state}, '00000', "es_wait() with a time-out of $timeout answers");
@@ -148,21 +145,23 @@ foreach my $timeout ('1 microsecond', '200000 years', $node->pg_version >= 17 ? 
 }
 is(es_sqlstate($node, "$next '-1 microsecond')"), '22023', 'a time-out that is negative is refused');
 is(es_sqlstate($node, "$next '-infinity')"), '22023', 'and one that is infinitely so') if $node->pg_version >= 17;
-$_->close foreach $waiter, $patient;
+$patient->close;
 
 # a statement about a database: the publisher there is stopped, and cannot go
 value('CREATE DATABASE held');
 es_create($node, 'held');
 es_publishes_ok($node, 'another database has a publisher', 'held');
+my $pid = 0;
 foreach my $case (@steps[0, 2, 4, 5])
 {
 	my ($what, $ahead) = @$case;
-	my $pid = es_has_publisher_ok($node, 'held', 'there is one');
+
+	$pid = es_has_publisher_ok($node, 'held', 'there is one', $pid);
 	my $dropper = EsClient->new($node, name => 'dropper');
 
 	kill 'STOP', $pid;
 	$dropper->tell('DROP DATABASE held');
-	poll_ok(is_waiting('dropper'), 'DROP DATABASE waits for the publisher');
+	poll_ok(q(SELECT state = 'held' FROM es_stat_workers WHERE database = 'held'), 'DROP DATABASE keeps the publisher away');
 	es_clock_step($ahead);
 	my $answer = answer($dropper);
 	is($answer && $answer->{state}, '55006', "F2: after $what it comes back");
@@ -171,6 +170,7 @@ foreach my $case (@steps[0, 2, 4, 5])
 	$dropper->close;
 	last unless $answer;
 }
+es_has_publisher_ok($node, 'held', 'there is one', $pid);
 es_clock_step(-$hour);
 is(es_sqlstate($node, 'DROP DATABASE held'), '00000', 'F2: a publisher that is not stopped goes at once');
 es_clock_step(0);
@@ -187,8 +187,9 @@ foreach my $ahead (-2, -$hour, -$years)
 	poll_ok("SELECT notifications_skipped > $skipped FROM es_stat_publisher", 'notifying is put off');
 	es_clock_step($ahead);
 	value(q(UPDATE es.channels SET options = '{}'));
-	ok($listener->await_upto(value('SELECT es_head()')), "F2: after a step of $ahead s listeners are told")
-	  or $PostgreSQL::Test::Utils::timeout_default = 5;
+	next if ok($listener->await_upto(value('SELECT es_head()')), "F2: after a step of $ahead s listeners are told");
+	$PostgreSQL::Test::Utils::timeout_default = 5;
+	last;
 }
 $listener->close;
 value(q(SELECT es_drop_channel('broken')));
@@ -232,8 +233,9 @@ foreach my $case (@steps)
 	value(q(SELECT es_append('turn-1', -1, 'T', '{}')), $_) foreach @dbs;
 	es_clock_step($ahead);
 	value(q(SELECT es_append('turn-2', -1, 'T', '{}')), $_) foreach @dbs;
-	poll_ok('SELECT es_horizon() = es_head()', "F2: after $what stores take turns: $_ is published", $_) foreach @dbs;
+	last if grep { !poll_ok('SELECT es_horizon() = es_head()', "F2: after $what stores take turns: $_ is published", $_) } @dbs;
 }
+es_clock_step(0);
 my $busy = EsClient->new($node, db => 'b', name => 'busy');
 $busy->tell(q(DO $$BEGIN LOOP PERFORM es_append('busy-1', -1, 'T', '{}'); COMMIT; END LOOP; END$$));
 poll_ok(q(SELECT es_stream_version('busy-1') > 100), 'b is busy', 'b');
@@ -242,14 +244,12 @@ foreach my $case (@steps)
 	my ($what, $ahead) = @$case;
 
 	es_clock_step($ahead);
-	foreach my $db (qw(postgres c))
-	{
-		value(q(SELECT es_append('turn-3', -1, 'T', '{}')), $db);
-		poll_ok('SELECT es_horizon() = es_head()', "F2: after $what stores take turns: $db is published while b is busy", $db);
-	}
+	value(q(SELECT es_append('turn-3', -1, 'T', '{}')), $_) foreach qw(postgres c);
+	last if grep { !poll_ok('SELECT es_horizon() = es_head()', "F2: after $what stores take turns: $_ is published while b is busy", $_) } qw(postgres c);
 }
 value(q(SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'busy'));
 $busy->close;
+es_clock_step(0);
 $node->stop;
 
 # es.ticks is thinned out
