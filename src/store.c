@@ -172,12 +172,9 @@ relation_changed(Datum arg, Oid relid)
 {
 	/* rows have changed: that is the publisher's business, and no reason to look again */
 	if (found_valid && OidIsValid(relid) && relid == found.channels_told)
-	{
 		channels_generation++;
-		return;
-	}
 	/* while it is looked for, any relation may be one of ours */
-	if (!found_valid || !OidIsValid(relid) || relid == found.events || relid == found.sequence ||
+	else if (!found_valid || !OidIsValid(relid) || relid == found.events || relid == found.sequence ||
 		relid == found.snapshots || relid == found.ticks || relid == found.epochs ||
 		relid == found.channels || relid == found.bindings || relid == found.all_streams ||
 		relid == found.appending || relid == found.store)
@@ -585,10 +582,7 @@ find_table(Oid relid, const Column *columns, int n)
 	table_close(rel, AccessShareLock);
 }
 
-/*
- * The guards of es.channels tell when its rows change; a store that an older version
- * has made has none before the next es_init().
- */
+/* Its guards tell when its rows change; an older store has none before es_init(). */
 static void
 find_channels(EsStore *s)
 {
