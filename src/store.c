@@ -174,10 +174,10 @@ relation_changed(Datum arg, Oid relid)
 	if (found_valid && OidIsValid(relid) && relid == found.channels_told)
 		channels_generation++;
 	/* while it is looked for, any relation may be one of ours */
-	else if (!found_valid || !OidIsValid(relid) || relid == found.events || relid == found.sequence ||
-		relid == found.snapshots || relid == found.ticks || relid == found.epochs ||
-		relid == found.channels || relid == found.bindings || relid == found.all_streams ||
-		relid == found.appending || relid == found.store)
+	else if (!found_valid || !OidIsValid(relid) || relid == found.events ||
+			 relid == found.sequence || relid == found.snapshots || relid == found.ticks ||
+			 relid == found.epochs || relid == found.channels || relid == found.bindings ||
+			 relid == found.all_streams || relid == found.appending || relid == found.store)
 		forget_store();
 }
 
