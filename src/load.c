@@ -42,11 +42,11 @@ es_load_open(const EsStore **store)
 	return es_store_open_events(AccessShareLock, store);
 }
 
-/* Makes a scan of es.events a reader's, whom policies may hide rows from. */
+/* Makes a scan of es.events a reader's, whom policies may hide rows from (P1). */
 EsScan *
 es_load_scan(EsScan *scan)
 {
-	scan->policies = es_policy_read_begin(scan->heap, scan->desc->xs_snapshot);
+	es_scan_filter(scan, es_policy_read_begin(scan->heap, scan->desc->xs_snapshot));
 	return scan;
 }
 

@@ -259,7 +259,9 @@ es_notify_range(const EsStore *store, EsChannels *channels, int64 after, int64 u
 				int *sent)
 {
 	Relation      events = table_open(store->events, AccessShareLock); /* first, as everywhere */
-	EsScan       *scan = es_scan_begin(events, store->events_position, GetActiveSnapshot(), 2);
+	/* no older than the lock, since one that is may not see what was rewritten (swap.c) */
+	Snapshot      snapshot = RegisterSnapshot(GetLatestSnapshot());
+	EsScan       *scan = es_scan_begin(events, store->events_position, snapshot, 2);
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "pg_eventstore event", ALLOCSET_DEFAULT_SIZES);
 	int64           to = upto;
@@ -290,6 +292,7 @@ es_notify_range(const EsStore *store, EsChannels *channels, int64 after, int64 u
 		CHECK_FOR_INTERRUPTS();
 	}
 	es_scan_end(scan);
+	UnregisterSnapshot(snapshot);
 	table_close(events, NoLock);
 	MemoryContextDelete(context);
 	*sent = carried + tell_counts(channels, after + 1, to, count);

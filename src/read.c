@@ -69,6 +69,7 @@ open_branch(Branch *branch, Relation events, Oid index, Snapshot snapshot, text 
 	AttrNumber column = name == NULL ? 1 : 2;
 
 	branch->scan = es_load_scan(es_scan_begin(events, index, snapshot, name == NULL ? 2 : 3));
+	branch->scan->swap.strict = true; /* published rows are older than the tick that is seen */
 	if (name != NULL)
 		es_scan_text_key(branch->scan, 1, BTEqualStrategyNumber, name);
 	if (after > 0)

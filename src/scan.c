@@ -14,8 +14,10 @@
 #include "access/tableam.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
+#include "storage/predicate.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/uuid.h"
 
 #include "compat.h"
@@ -41,7 +43,10 @@ es_scan_begin_open(Relation heap, Relation index, Snapshot snapshot, int nkeys)
 	scan->index = index;
 	scan->desc = es_compat_index_beginscan(heap, index, snapshot, nkeys);
 	scan->slot = table_slot_create(heap, NULL);
+	scan->desc->numberOfKeys = 0; /* none is set */
+	scan->filtered = false;
 	scan->policies = NULL;
+	scan->swap.snapshot = NULL;
 	scan->nkeys = 0;
 	scan->max_keys = nkeys;
 	return scan;
@@ -99,13 +104,41 @@ es_scan_seek(EsScan *scan)
 	scan->nkeys = 0;
 }
 
+/*
+ * Makes it a reader's scan of es.events: what policies hide is passed over, and where
+ * the snapshot does not know the table's file, every row is looked at (swap.c).
+ */
+void
+es_scan_filter(EsScan *scan, EsPolicyReader *policies)
+{
+	Snapshot snapshot = scan->desc->xs_snapshot;
+
+	scan->policies = policies;
+	if (es_swap_begin(&scan->swap, scan->heap, snapshot))
+	{
+		/* SnapshotSelf takes no predicate locks */
+		PredicateLockRelation(scan->heap, snapshot);
+		scan->desc->xs_snapshot = SnapshotSelf;
+		/* an access method may remember what kind of snapshot it is; the keys stay */
+		index_rescan(scan->desc, NULL, scan->desc->numberOfKeys, NULL, 0);
+	}
+	scan->filtered = scan->policies != NULL || scan->swap.snapshot != NULL;
+}
+
+static bool
+shows(EsScan *scan)
+{
+	return (scan->swap.snapshot == NULL || es_swap_shows(&scan->swap, scan->slot)) &&
+		   (scan->policies == NULL || es_policy_shows(scan->policies, scan->slot));
+}
+
 /* The next row in this direction that the reader may see, or NULL. */
 TupleTableSlot *
 es_scan_next(EsScan *scan, ScanDirection direction)
 {
 	while (index_getnext_slot(scan->desc, direction, scan->slot))
 	{
-		if (scan->policies == NULL || es_policy_shows(scan->policies, scan->slot))
+		if (!scan->filtered || shows(scan))
 			return scan->slot;
 		CHECK_FOR_INTERRUPTS();
 	}

@@ -15,6 +15,7 @@
 #include "utils/snapshot.h"
 
 #include "policy.h"
+#include "swap.h"
 
 #define ES_SCAN_MAX_KEYS 4
 
@@ -24,7 +25,9 @@ typedef struct EsScan
 	Relation        index;
 	IndexScanDesc   desc;
 	TupleTableSlot *slot;
+	bool            filtered; /* by one of these two */
 	EsPolicyReader *policies; /* what may hide rows from the reader; or NULL */
+	EsSwap          swap;
 	int             nkeys;
 	int             max_keys;
 	ScanKeyData     keys[ES_SCAN_MAX_KEYS];
@@ -37,6 +40,7 @@ extern void es_scan_int8_key(EsScan *scan, AttrNumber column, StrategyNumber str
 extern void es_scan_int4_key(EsScan *scan, AttrNumber column, StrategyNumber strategy, int32 value);
 extern void es_scan_uuid_key(EsScan *scan, AttrNumber column, const void *value);
 extern void es_scan_seek(EsScan *scan);
+extern void es_scan_filter(EsScan *scan, EsPolicyReader *policies);
 extern TupleTableSlot *es_scan_next(EsScan *scan, ScanDirection direction);
 extern void            es_scan_end(EsScan *scan);
 
