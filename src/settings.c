@@ -3,7 +3,8 @@
  *		The settings pg_eventstore.*: their definitions, checks and values.
  *
  * The form of pg_eventstore.metadata is checked when it is set, so that a typing
- * error is met at the SET and not at some later append.
+ * error is met at the SET and not at some later append.  The check raises nothing, for
+ * the postmaster makes it too, when its files are read.
  */
 #include "postgres.h"
 
@@ -15,6 +16,9 @@
 
 #include "compat.h"
 #include "settings.h"
+
+/* How deeply pg_eventstore.metadata may be nested; each level takes some of the stack. */
+#define ES_METADATA_NESTING 1000
 
 bool es_settings_allow_maintenance = false;
 int  es_settings_channels_per_role = 100;
@@ -57,17 +61,62 @@ es_settings_init(void)
 	MarkGUCPrefixReserved("pg_eventstore");
 }
 
-/* The lexer's memory goes with a context of its own. */
-static bool
-is_json(char *text)
+/* How deeply arrays and objects are nested in a text; brackets in strings do not count. */
+static int
+nesting(const char *text)
 {
-	MemoryContext context =
-		AllocSetContextCreate(CurrentMemoryContext, "pg_eventstore setting", ALLOCSET_SMALL_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
-	bool          result = es_compat_is_json(text);
+	bool in_string = false;
+	int  depth = 0;
+	int  deepest = 0;
 
+	for (const char *p = text; *p != '\0'; p++)
+	{
+		if (in_string && *p == '\\' && p[1] != '\0')
+			p++;
+		else if (*p == '"')
+			in_string = !in_string;
+		else if (!in_string && (*p == '[' || *p == '{'))
+		{
+			depth++;
+			deepest = Max(deepest, depth);
+		}
+		else if (!in_string && (*p == ']' || *p == '}'))
+			depth--;
+	}
+	return deepest;
+}
+
+/*
+ * Is the text JSON?  Never raises: the postmaster, which reads its files again, takes an
+ * error for its end.  The parser takes no locks and no pins, so that the error is all that
+ * is to be cleared; where it is not about the text, *failure says what it is.
+ */
+static bool
+is_json(char *text, char **failure)
+{
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext volatile context = NULL;
+	volatile bool result = false;
+
+	PG_TRY();
+	{
+		context = AllocSetContextCreate(old, "pg_eventstore setting", ALLOCSET_SMALL_SIZES);
+		MemoryContextSwitchTo(context);
+		result = es_compat_is_json(text);
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(old);
+		error = CopyErrorData();
+		FlushErrorState();
+		*failure = error->message;
+	}
+	PG_END_TRY();
 	MemoryContextSwitchTo(old);
-	MemoryContextDelete(context);
+	if (context != NULL)
+		MemoryContextDelete(context);
 	return result;
 }
 
@@ -75,12 +124,22 @@ static bool
 check_metadata(char **newval, void **extra, GucSource source)
 {
 	const char *p = *newval + strspn(*newval, " \t\r\n");
+	char       *failure = NULL;
 
 	if (**newval == '\0')
 		return true;
-	if (*p == '{' && is_json(*newval))
+	if (nesting(*newval) > ES_METADATA_NESTING)
+	{
+		GUC_check_errdetail("Its arrays and objects are nested more than %d deep.",
+							ES_METADATA_NESTING);
+		return false;
+	}
+	if (*p == '{' && is_json(*newval, &failure))
 		return true;
-	GUC_check_errdetail("The value is not a JSON object.");
+	if (failure != NULL)
+		GUC_check_errdetail("It could not be read: %s.", failure);
+	else
+		GUC_check_errdetail("The value is not a JSON object.");
 	GUC_check_errhint("Write an object such as {\"actor\": \"anna\"}, or leave it empty.");
 	return false;
 }
