@@ -238,14 +238,19 @@ read_batch(EsAppend *append, FunctionCallInfo fcinfo)
 	check_double(append);
 }
 
-static Datum
-make_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+/*
+ * The row that the function answers with.  It is looked up before any lock is waited
+ * for: the extension may be dropped and made again meanwhile, and then the function that
+ * was called is in no catalog any more.
+ */
+static TupleDesc
+row_type(FunctionCallInfo fcinfo)
 {
 	TupleDesc desc;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+	return BlessTupleDesc(desc);
 }
 
 /*
@@ -259,6 +264,7 @@ es_append_batch(PG_FUNCTION_ARGS)
 	EsAppend      *append = &single.append;
 	EsOutcome      outcome;
 	const EsEvent *last;
+	TupleDesc      desc = row_type(fcinfo);
 	Datum          values[4];
 	bool           nulls[4] = {false};
 
@@ -272,7 +278,7 @@ es_append_batch(PG_FUNCTION_ARGS)
 	values[1] = Int64GetDatum(last->version);
 	values[2] = Int64GetDatum(last->position);
 	values[3] = BoolGetDatum(outcome == ES_REPEATED);
-	return make_row(fcinfo, values, nulls);
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }
 
 /*
@@ -286,6 +292,7 @@ es_try_append(PG_FUNCTION_ARGS)
 	SingleStream             single;
 	EsAppend                *append = &single.append;
 	EsOutcome                outcome;
+	TupleDesc                desc = row_type(fcinfo);
 	Datum                    values[4];
 	bool                     nulls[4] = {false};
 
@@ -306,5 +313,5 @@ es_try_append(PG_FUNCTION_ARGS)
 		values[2] = Int64GetDatum(append->events[0].version);
 		values[3] = Int64GetDatum(last->position);
 	}
-	return make_row(fcinfo, values, nulls);
+	return HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 }
