@@ -371,7 +371,8 @@ is_violation(const ErrorData *error, Relation events, Oid index)
 static void
 write_events(EsAppend *append, Relation events, const EsStore *store)
 {
-	MemoryContext context = CurrentMemoryContext;
+	MemoryContext   context = CurrentMemoryContext;
+	const EsFiring *firing = es_writer_firing;
 
 	PG_TRY();
 	{
@@ -382,6 +383,7 @@ write_events(EsAppend *append, Relation events, const EsStore *store)
 	{
 		ErrorData *error;
 
+		es_writer_firing = firing;
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
@@ -394,17 +396,24 @@ write_events(EsAppend *append, Relation events, const EsStore *store)
 	PG_END_TRY();
 }
 
-/* A row that is on its way through BEFORE triggers is not yet its stream's tail. */
+/* A row that is on its way to the table and its indexes is not yet its stream's tail. */
 static void
 check_not_before(Oid events, const char *function)
 {
 	for (const EsFiring *firing = es_writer_firing; firing != NULL; firing = firing->outer)
 	{
 		if (firing->rel == events)
-			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-							errmsg("cannot run %s in a BEFORE trigger on es.events", function),
-							errdetail("The event that fires the trigger is not stored yet."),
-							errhint("Append from an AFTER trigger.")));
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 firing->before
+						 ? errmsg("cannot run %s in a BEFORE trigger on es.events", function)
+						 : errmsg("cannot run %s in a policy, constraint, index or trigger "
+								  "condition of es.events",
+								  function),
+					 firing->before
+						 ? errdetail("The event that fires the trigger is not stored yet.")
+						 : errdetail("The event that it is evaluated for is not stored yet."),
+					 errhint("Append from an AFTER trigger.")));
 	}
 }
 

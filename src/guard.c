@@ -60,7 +60,7 @@ is_own_write(const TriggerData *trigger)
 	const TupleTableSlot *slot =
 		TRIGGER_FIRED_FOR_ROW(trigger->tg_event) ? trigger->tg_trigslot : NULL;
 
-	return es_writer_firing != NULL &&
+	return es_writer_firing != NULL && es_writer_firing->before &&
 		   es_writer_firing->rel == RelationGetRelid(trigger->tg_relation) &&
 		   es_writer_firing->slot == slot;
 }

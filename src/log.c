@@ -315,16 +315,23 @@ fill_slot(TupleTableSlot *slot, text *tenant, const EsLogStream *stream, Timesta
  * their versions and positions.  The caller holds the streams' locks, has read
  * their tails under them, and holds RowExclusiveLock on es.events.  The marker
  * comes before the first position (P1), and an epoch before the marker (P6).
+ *
+ * Until all rows are stored, policies, constraints and indexes must not append behind the
+ * tails that were read; AFTER triggers may, which fire at the end.  Where it raises, the
+ * caller puts es_writer_firing back.
  */
 void
 es_log_write(Relation events, const EsStore *store, text *tenant, EsLogStream *streams,
 			 int nstreams, EsEvent *to_write, int nevents)
 {
-	EsPolicyCheck *policies = es_policy_check_begin(events);
+	EsFiring       writing = {RelationGetRelid(events), false, NULL, es_writer_firing};
 	EsPositions    positions = {.wanted = nevents};
+	EsPolicyCheck *policies;
 	TimestampTz    recorded_at;
 	EsWriter      *writer;
 
+	es_writer_firing = &writing;
+	policies = es_policy_check_begin(events);
 	es_epoch_check(store);
 	es_marker_take(&store);
 	positions.sequence = store->sequence;
@@ -342,6 +349,8 @@ es_log_write(Relation events, const EsStore *store, text *tenant, EsLogStream *s
 		fill_slot(es_writer_next(writer), tenant, stream, recorded_at, event);
 		es_writer_add(writer);
 	}
+	es_writer_flush(writer);
+	es_writer_firing = writing.outer;
 	es_writer_end(writer);
 	es_policy_check_end(policies);
 }

@@ -72,7 +72,7 @@ const EsFiring *es_writer_firing = NULL;
 static bool
 fire_before(EsWriter *writer, TupleTableSlot *slot)
 {
-	EsFiring firing = {RelationGetRelid(writer->rel), slot, es_writer_firing};
+	EsFiring firing = {RelationGetRelid(writer->rel), true, slot, es_writer_firing};
 	bool     go_on = true;
 
 	es_writer_firing = &firing;
@@ -257,8 +257,8 @@ finish_by_executor(EsWriter *writer)
 }
 
 /* Writes what has been collected. */
-static void
-flush(EsWriter *writer)
+void
+es_writer_flush(EsWriter *writer)
 {
 	MemoryContext old = CurrentMemoryContext;
 
@@ -300,7 +300,7 @@ es_writer_add(EsWriter *writer)
 		writer->bytes += heap_compute_data_size(RelationGetDescr(writer->rel), slot->tts_values,
 												slot->tts_isnull);
 	if (writer->used == writer->nslots || writer->bytes > ES_CHUNK_BYTES)
-		flush(writer);
+		es_writer_flush(writer);
 }
 
 /* The indexes' locks are kept: the next call in this transaction finds them held. */
@@ -344,7 +344,7 @@ end_plain(EsWriter *writer)
 void
 es_writer_end(EsWriter *writer)
 {
-	flush(writer);
+	es_writer_flush(writer);
 	if (writer->bulk != NULL)
 	{
 		table_finish_bulk_insert(writer->rel, 0);

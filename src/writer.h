@@ -16,15 +16,19 @@ extern EsWriter *es_writer_begin(Relation rel, int nrows, bool plain_before, boo
 								 EsPolicyCheck *policies);
 extern TupleTableSlot *es_writer_next(EsWriter *writer);
 extern void            es_writer_add(EsWriter *writer);
+extern void            es_writer_flush(EsWriter *writer);
 extern void            es_writer_end(EsWriter *writer);
 
 /*
- * The BEFORE triggers that are firing, innermost first: of a row, which is in the
- * slot, or of a statement, where slot is NULL.
+ * The tables that are being written to, innermost first: as long as there are events
+ * that have their numbers and are not all stored and indexed, whatever is evaluated
+ * meanwhile; and, on top of that, the BEFORE triggers that are firing: of a row, which is
+ * in the slot, or of a statement, where slot is NULL.
  */
 typedef struct EsFiring
 {
 	Oid                    rel;
+	bool                   before; /* BEFORE triggers are firing */
 	const TupleTableSlot  *slot;
 	const struct EsFiring *outer;
 } EsFiring;

@@ -71,6 +71,31 @@ SELECT es_append('mine-1', 9, 'Other', '{}', NULL, '01902bd4-0000-7000-8000-0000
 SELECT es_append('theirs-1', -1, 'Plain', '{}');
 \echo :SQLSTATE
 
+-- F9: a policy that appends, while the event that it is asked for is not stored yet; in the
+-- function's body, and where the planner knows its argument.
+RESET ROLE;
+CREATE FUNCTION echo(stream text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE SECURITY DEFINER AS $$
+BEGIN
+	PERFORM es_append(stream, -1, 'Echo', '{}');
+	RETURN true;
+END $$;
+CREATE POLICY echoes ON es.events AS RESTRICTIVE FOR INSERT WITH CHECK (type <> 'Echoed' OR echo(stream));
+SET ROLE es_test_pol_writer;
+SELECT es_append('mine-1', -1, 'Echoed', '{}');
+\echo :SQLSTATE
+SELECT * FROM es_append_batch('mine-3', -1, array_fill(text 'Plain', ARRAY[150]) || text 'Echoed', array_fill(jsonb '{}', ARRAY[151]));
+\echo :SQLSTATE
+SELECT es_append('mine-3', 0, 'Plain', '{}');
+RESET ROLE;
+ALTER POLICY echoes ON es.events WITH CHECK (echo('mine-3'));
+SET ROLE es_test_pol_writer;
+SELECT es_append('mine-3', 1, 'Plain', '{}');
+\echo :SQLSTATE
+RESET ROLE;
+SELECT es_stream_version('mine-3');
+DROP POLICY echoes ON es.events;
+DROP FUNCTION echo;
+
 -- An event channel would show what they hide.
 SET ROLE es_test_pol_app;
 SELECT es_create_channel('c', '{"kind": "event", "public": true}');

@@ -126,6 +126,83 @@ SELECT es_append('chain-3', 0, 'A', '1');
 \echo :SQLSTATE
 SELECT es_append('plain-1', 7, 'Allowed', '{}');
 DROP TRIGGER follow ON es.events;
+-- F9: nor is it while a constraint, an index or a trigger's condition is evaluated for it.
+CREATE FUNCTION echo(stream text, type text) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+	IF type = 'Same' THEN
+		PERFORM es_append(stream, -1, 'Echo', '{}');
+	ELSIF type = 'Other' THEN
+		PERFORM es_append_batch('other-echo', -1, '{Echo}', '{"{}"}');
+	ELSIF type = 'Caught' THEN
+		BEGIN
+			PERFORM es_append_json('[{"stream": "other-echo", "expected": -1, "events": [{"type": "Echo", "data": {}}]}]');
+		EXCEPTION WHEN object_not_in_prerequisite_state THEN
+			NULL;
+		END;
+		PERFORM outcome FROM es_try_append(stream, -1, '{Echo}', '{"{}"}');
+	END IF;
+	RETURN 1;
+END $$;
+CREATE FUNCTION sneak(type text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	IF type = 'Sneak' THEN
+		INSERT INTO es.events SELECT * FROM es.events WHERE false;
+	END IF;
+	RETURN true;
+END $$;
+CREATE FUNCTION append_long(stream text, type text) RETURNS bigint LANGUAGE sql AS $$
+	SELECT last_version FROM es_append_batch(stream, 0, array_fill(text 'T', ARRAY[250]) || type, array_fill(jsonb '{}', ARRAY[251]));
+$$;
+ALTER TABLE es.events ADD CONSTRAINT echoes CHECK (echo(stream, type) = 1 AND sneak(type));
+SELECT es_append('echo-1', 0, 'Same', '{}');
+\echo :SQLSTATE
+SELECT es_append('echo-1', 0, 'Other', '{}');
+\echo :SQLSTATE
+SELECT append_long('echo-1', 'Same');
+SELECT append_long('echo-1', 'Other');
+SELECT es_append('echo-1', 0, 'Caught', '{}');
+SELECT es_append('echo-1', 0, 'Sneak', '{}');
+\echo :SQLSTATE
+-- That ends with the call, also where it is refused; AFTER triggers append as ever, and what they append is checked.
+BEGIN;
+SAVEPOINT a;
+SELECT append_long('echo-1', 'Same');
+ROLLBACK TO a;
+SELECT es_append('echo-1', 0, 'T', '{}'), append_long('echo-2', 'T');
+DO $$
+BEGIN
+	PERFORM es_append('echo-1', 1, 'Other', '{}');
+EXCEPTION WHEN object_not_in_prerequisite_state THEN
+	PERFORM es_append('echo-1', 1, 'T', '{}');
+END $$;
+COMMIT;
+SELECT es_stream_version('echo-1'), es_stream_version('echo-2'), es_stream_version('other-echo');
+CREATE TRIGGER follow AFTER INSERT ON es.events FOR EACH ROW WHEN (NEW.category = 'chain' AND NEW.type <> 'Followed') EXECUTE FUNCTION follow('same');
+CREATE CONSTRAINT TRIGGER follow_late AFTER INSERT ON es.events DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+	WHEN (NEW.category = 'chain' AND NEW.type = 'A') EXECUTE FUNCTION follow('other');
+BEGIN;
+SELECT last_version FROM es_append_batch('chain-8', 0, '{A,B}', ARRAY['1', '2']::jsonb[]);
+SELECT es_stream_version('audit-1');
+COMMIT;
+SELECT version, type, data FROM es_load('chain-8');
+SELECT es_stream_version('audit-1');
+DROP TRIGGER follow ON es.events;
+DROP TRIGGER follow_late ON es.events;
+ALTER TABLE es.events DROP CONSTRAINT echoes;
+CREATE INDEX echoes ON es.events (echo(stream, type));
+SELECT es_append('echo-3', 0, 'Same', '{}');
+SELECT es_append('echo-3', 0, 'Other', '{}');
+SELECT append_long('echo-3', 'Same');
+SELECT es_append('echo-3', 0, 'T', '{}');
+DROP INDEX es.echoes;
+CREATE INDEX echoes ON es.events (version) WHERE echo(stream, type) = 1;
+SELECT append_long('echo-4', 'Other');
+DROP INDEX es.echoes;
+CREATE TRIGGER echo AFTER INSERT ON es.events FOR EACH ROW WHEN (echo(NEW.stream, NEW.type) = 2) EXECUTE FUNCTION follow('same');
+SELECT append_long('echo-4', 'Same');
+DROP TRIGGER echo ON es.events;
+SELECT es_append('echo-4', 0, 'Same', '{}');
+
 -- A trigger that catches the error of a nested append.
 CREATE FUNCTION attempt() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
