@@ -29,6 +29,7 @@ use EsTest;
 
 our @EXPORT = qw(stress_seed stress_prepare stress_phase stress_expected stress_judge
   stress_judge_all stress_mean stress_last stress_poll);
+our @EXPORT_OK = qw(spawn reap end_all client consume finish touch told chance);
 
 my $parent = $$;
 my %running;	# processes of this one
@@ -61,6 +62,15 @@ sub stress_poll
 		sleep 0.02;
 	}
 	return 1;
+}
+
+# An answer that may come: none of an error, or one of those that are allowed.
+sub is_allowed
+{
+	my ($spec, $state, @others) = @_;
+
+	return 1 if grep { $_ eq $state } '00000', @others;
+	return $spec->{allowed} ? $spec->{allowed}->($state) : $spec->{crashes} && $state eq 'lost';
 }
 
 sub chance
@@ -217,7 +227,8 @@ sub prepare
 	return;
 }
 
-# Ends what others have prepared, in no order.
+# Ends what others have prepared, in no order.  While there is a file "keep" it ends
+# nothing, and says so once for each of them: by a file of the name that stands in it.
 sub finish
 {
 	my ($spec, $tell) = @_;
@@ -232,16 +243,30 @@ sub finish
 		next if $answer->{state} ne '00000';
 		my @gids = map { $_->[0] } @{ $answer->{rows} };
 		return if $is_last && !@gids;
-		if (@gids && ($is_last || chance($spec->{crashes} ? 2 : 30)))
+		if (!$is_last && is_kept($spec->{dir}))
+		{
+			sleep 0.02;
+			next;
+		}
+		if (@gids && ($is_last || chance($spec->{percent} || ($spec->{crashes} ? 2 : 30))))
 		{
 			my $gid = $gids[ rand @gids ];
 			my $end = $client->run(($gid =~ /Gone$/ ? 'ROLLBACK' : 'COMMIT') . " PREPARED '$gid'")->{state};
 			# 55000: who prepares it is still about it
-			$tell->("wrong $spec->{name}: $end for $gid")
-			  unless $end =~ /^(00000|55000)$/ or ($spec->{crashes} and $end eq 'lost');
+			$tell->("wrong $spec->{name}: $end for $gid") unless is_allowed($spec, $end, '55000');
 		}
 		sleep 0.005;
 	}
+}
+
+sub is_kept
+{
+	my ($dir) = @_;
+
+	open(my $in, '<', "$dir/keep") or return 0;
+	my $name = <$in>;
+	touch("$dir/$name") unless -e "$dir/$name";
+	return 1;
 }
 
 # The interleaving that orders by transaction lose, and orders by position too:
@@ -288,6 +313,7 @@ my $columns = 'position, id, stream, version';
 my %reading = (
 	function => "SELECT $columns FROM es_read(after => %d, max_count => %d)",
 	view => "SELECT $columns FROM es.log WHERE position > %d ORDER BY position LIMIT %d",
+	category => "SELECT $columns FROM es_read(after => %d, max_count => %d, categories => '{%s}')",
 	# what the harness must convict: (a) no horizon, (b) the order of transactions
 	position => "SELECT $columns FROM es.events WHERE position > %d ORDER BY position LIMIT %d",
 	xmin => "SELECT $columns FROM es.events WHERE position > %d
@@ -314,8 +340,11 @@ sub ask
 
 	$self->{failed} = $answer->{state} ne '00000';
 	$self->{tell}->("wrong $self->{name}: $answer->{state} from $sql")
-	  unless $answer->{state} =~ /^(00000|40001)$/ or ($self->{crashes} and $answer->{state} eq 'lost');
-	return $answer->{rows};
+	  unless is_allowed($self, $answer->{state}, '40001');
+	return $answer->{rows} unless $self->{listens};
+	my @rows = grep { !@$_ || $_->[0] !~ /^Asynchronous notification/ } @{ $answer->{rows} };
+	$self->{hints} += @{ $answer->{rows} } - @rows;
+	return \@rows;
 }
 
 # Reads once and writes down what came; returns how many.
@@ -323,7 +352,7 @@ sub read_once
 {
 	my ($self, $limit) = @_;
 	my $n = 1 + int rand(chance(20) ? 20 : 2000);
-	my $sql = sprintf $reading{ $self->{read} }, $self->{last}, $n;
+	my $sql = sprintf $reading{ $self->{read} }, $self->{last}, $n, $self->{category} ? $self->{category} : ();
 
 	$sql =~ s/\)$/, before => $limit + 1)/ if $limit;
 	my $rows = ask($self, $sql);
@@ -389,10 +418,27 @@ sub read_by_waiting
 	return $all;
 }
 
+# Reads when it is told that there is something, and after a while all the same: a
+# notification is a hint (O3).
+sub read_by_hint
+{
+	my ($self) = @_;
+	my $before = $self->{hints};
+	my $all = 0;
+	my $n;
+
+	stress_poll(0.3, sub { ask($self, 'SELECT'); $self->{failed} || $self->{hints} > $before });
+	while (!$self->{failed} && ($n = read_once($self)) > 0)
+	{
+		$all += $n;
+	}
+	return $all;
+}
+
 sub consume
 {
 	my ($spec, $tell) = @_;
-	my $self = { %$spec, tell => $tell, last => stress_last($spec->{file}) };
+	my $self = { %$spec, tell => $tell, last => stress_last($spec->{file}), hints => 0 };
 	my $deadline;
 
 	open($self->{out}, '>>', $spec->{file}) or die "could not write $spec->{file}: $!";
@@ -400,7 +446,11 @@ sub consume
 	{
 		POSIX::_exit(0) if getppid() != $parent;
 		my $goal = -e "$spec->{dir}/goal" ? slurp_file("$spec->{dir}/goal") : undef;
-		return if defined $goal && $self->{last} >= $goal;
+		if (defined $goal && $self->{last} >= $goal)
+		{
+			$tell->("sum hints $self->{hints}") if $self->{listens};
+			return;
+		}
 		$deadline = time + $spec->{seconds} if defined $goal && !$deadline;
 		die "is at $self->{last} and does not come to $goal\n" if $deadline && time > $deadline;
 
@@ -410,6 +460,7 @@ sub consume
 		publish($self) if $self->{publishes} && !$self->{level};
 		my $n = $self->{level} ? read_in_transaction($self)
 		  : $self->{waits} ? read_by_waiting($self)
+		  : $self->{listens} ? read_by_hint($self)
 		  : read_once($self);
 		sleep 0.02 if !$n && !$self->{waits};
 	}

@@ -11,7 +11,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(es_server es_create es_oracle_ok es_dump_store es_state_ok
+our @EXPORT = qw(es_server es_create es_oracle_ok es_oracle_finds es_dump_store es_state_ok
   es_after_restore_ok es_sqlstate es_poll_ok es_poll_crashed uuid);
 
 # Settings that the tests rely on; a test may add its own lines.
@@ -126,6 +126,13 @@ sub es_oracle_ok
 			is($node->safe_psql($db || 'postgres', $oracle{$what}), '', $what);
 		}
 	};
+}
+
+# What the oracle finds in a store that is wrong: the names of its questions.
+sub es_oracle_finds
+{
+	my ($node, $db) = @_;
+	return grep { $node->safe_psql($db, $oracle{$_}) ne '' } sort keys %oracle;
 }
 
 # Everything that the store holds, as text.
