@@ -153,7 +153,7 @@ subtest 'the judge of consumers is proven' => sub {
 	is(slurp_file("$dir/proof.order"), join('', @lines[ 0, 2, 4, 6 ]), 'of a category it expects its streams');
 };
 
-# Stores that a superuser has made wrong, which only he can.
+# A store that a superuser makes wrong for a moment, which only he can.
 subtest 'the oracle is proven' => sub {
 	my $row = q(INSERT INTO es.events VALUES (%d, %d, '2020-01-%02d', '%s', '', 's-1', 's', 'T', '{}'));
 	my @cases = (
@@ -166,15 +166,10 @@ subtest 'the oracle is proven' => sub {
 	for my $i (0 .. $#cases)
 	{
 		my ($rows, $finds) = @{ $cases[$i] };
+		my $sql = join ';', 'SET LOCAL pg_eventstore.allow_maintenance = on', map { sprintf $row, @$_, uuid($i, $_->[0]) } @$rows;
+		my ($found) = grep { /^A/ } es_oracle_finds($primary, $sql);
 
-		$primary->safe_psql('postgres', 'CREATE DATABASE proof');
-		es_create($primary, 'proof');
-		$primary->safe_psql('proof', join ';', 'SET pg_eventstore.allow_maintenance = on',
-			map { sprintf $row, @$_, uuid($i, $_->[0]) } @$rows);
-		$primary->safe_psql('proof', 'SELECT es_init()');
-		my ($found) = grep { /^A|^the indexes/ } es_oracle_finds($primary, 'proof');
 		is($found || '', $finds, $finds || 'a store that is right');
-		$primary->safe_psql('postgres', 'DROP DATABASE proof');
 	}
 };
 

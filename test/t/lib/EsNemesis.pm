@@ -70,7 +70,7 @@ my %harm = (
 
 my %needs_library = (
 	'the disk is full' => sub { $_[0]->fill_disk },
-	'the log cannot be written' => sub { $_[0]->crash(sub { $_[0]{panics}++; EsStress::touch($_[0]{wal_full}) }) });
+	'the log cannot be written' => sub { $_[0]->crash(sub { $_[0]->fill_log }) });
 
 # A server to be harmed, and what harm needs.
 #
@@ -312,6 +312,18 @@ sub prepared
 {
 	my ($self) = @_;
 	return split /\n/, $self->value(q(SELECT gid FROM pg_prepared_xacts WHERE gid LIKE 'stress-%' ORDER BY gid));
+}
+
+# The next write to the log fails.  All others may be waiting for what is prepared, so
+# it makes one itself.
+sub fill_log
+{
+	my ($self) = @_;
+
+	$self->{panics}++;
+	EsStress::touch($self->{wal_full});
+	eval { $self->{node}->psql('postgres', q(SELECT pg_logical_emit_message(true, 'chaos', ''))) };
+	return;
 }
 
 # No data file grows until some calls have failed.
