@@ -62,6 +62,7 @@ sub report
 
 report("chaos: seed $seed: run again with ES_SEED=$seed");
 
+# What nobody has to flush is flushed late, so that a crash loses it.
 my $nemesis = EsNemesis->new(dir => $dir, conf => q(
 max_connections = 60
 max_locks_per_transaction = 16
@@ -69,6 +70,8 @@ max_worker_processes = 16
 log_statement = none
 log_line_prefix = '%m [%p] %e %q%a '
 max_wal_size = 1GB
+wal_writer_delay = 10s
+wal_writer_flush_after = 100MB
 wal_keep_size = 2GB
 wal_retrieve_retry_interval = 100ms
 hot_standby_feedback = on

@@ -9,6 +9,7 @@
 #	goal		the consumers go as far as this position, and stop
 #	keep		the finisher leaves alone what is prepared
 #	crashes		a byte before each crash and one after it
+#	lazy		the appenders commit asynchronously, all of them
 #	was_full	from now on a call may have met a full disk
 #	told.*		sums, and what went wrong
 #	ledger.*	what an appender was told
@@ -139,7 +140,7 @@ sub chaos_end
 
 	my @ledgers = map { Storable::retrieve($_) } sort glob "$dir/ledger.*";
 	is(@ledgers, @{ $load->{appenders} }, "$name: each appender has left its ledger");
-	chaos_resolve(rows_by_id($node), chaos_crashes($dir), @ledgers);
+	note chaos_resolve(rows_by_id($node), chaos_crashes($dir), @ledgers) . ' operations with synchronous_commit = off were lost in crashes';
 	note es_load_settle($node, @ledgers) . ' operations were unknown, and are settled by a retry';
 
 	append_to_file("$dir/goal.new", $node->safe_psql('postgres', 'SELECT max(position) FROM es.events'));
@@ -166,9 +167,11 @@ sub rows_by_id
 # Settles what a retry cannot settle: weak operations, and anonymous ones, whose ids
 # it finds.  All of an operation is stored or nothing (A2), and only a crash may have
 # lost one that was told (P2 says what of them it may not lose: what was seen).
+# Returns how many it has lost.
 sub chaos_resolve
 {
 	my ($stored, $crashes, @ledgers) = @_;
+	my $lost_weak = 0;
 	my %ids;
 
 	for my $id (sort { $stored->{$a}[1] <=> $stored->{$b}[1] } keys %$stored)
@@ -187,10 +190,11 @@ sub chaos_resolve
 			my $lost = $there == 0 && ($op->{state} eq 'unknown' || $op->{since} < $crashes);
 			push @{ $ledger->{wrong} }, "client $ledger->{client}: $there of " . @ids
 			  . " events of op $op->{number} are stored, it is $op->{state}" unless $there == @ids || $lost;
+			$lost_weak++ if $op->{state} eq 'weak' && !$there;
 			$op->{state} = $there ? 'stored' : 'absent';
 		}
 	}
-	return;
+	return $lost_weak;
 }
 
 # Gives an anonymous operation the ids that its events have.
@@ -255,8 +259,13 @@ sub work
 	{
 		@hand = sort { $a->[0] <=> $b->[0] } map { my $kind = $_->[0]; map { [ rand, $kind ] } 1 .. $_->[1] } @kinds
 		  unless @hand;
-		my $kind = $self->{kind} = (shift @hand)->[1];
-		eval { $self->$kind; 1 } or $self->{client}->lost or $self->wrong("$kind: $@");
+		my $kind = $self->{kind} = -e "$self->{dir}/lazy" ? 'asynchronous' : (shift @hand)->[1];
+		if (!eval { $self->$kind; 1 } && !$self->{client}->lost)
+		{
+			$self->wrong("$kind: $@");
+			# an answer that has not come yet would be taken for the next one
+			$self->{client}->kill9;
+		}
 		$self->connect if $self->{client}->lost;
 	}
 	return;

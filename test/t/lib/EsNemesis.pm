@@ -64,6 +64,7 @@ my %harm = (
 	'all clients are terminated' => sub { $_[0]->signal('pg_terminate_backend', 'stress %', 'lost', $_[1]) },
 	'the publisher is cancelled' => sub { $_[0]->says("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE $publisher") },
 	'the publisher is terminated' => sub { $_[0]->ends($publisher) },
+	'a crash that loses what was not flushed' => sub { $_[0]->crash_lazily },
 	'the publisher stands still' => sub { $_[0]->halt($publisher) },
 	'the launcher is cancelled' => sub { $_[0]->says("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE $launcher") },
 	'the launcher is terminated' => sub { $_[0]->ends($launcher) });
@@ -159,6 +160,8 @@ sub harms
 	$is_done &&= $self->goes_on($events) || diag("$name: no more events are stored") && 0;
 	$is_done &&= $self->is_published($consumer) || diag("$name: what is appended is not published") && 0;
 	note sprintf '%s: %.1f s, %d events stored so far', $name, time - $began, chaos_stored($self->{dir});
+	diag($self->value(q(SELECT pid, application_name, backend_type, state, wait_event_type, wait_event, pg_blocking_pids(pid),
+		left(query, 200) FROM pg_stat_activity))) unless $is_done;
 	return $is_done;
 }
 
@@ -254,8 +257,8 @@ sub ends
 	return $self->{node}->poll_query_until('postgres', "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $what AND pid <> $pid)");
 }
 
-# Stops a process while it sleeps, and so holds no lock; the load goes on without it.
-sub halt
+# Stops a process while it sleeps, and so holds no lock; returns its pid.
+sub stops
 {
 	my ($self, $what) = @_;
 	my $pid = $self->pid_of($what);
@@ -266,17 +269,42 @@ sub halt
 		kill 'CONT', $pid;
 		return 0;
 	};
-	my $is_done = stress_poll($patience, $is_asleep) && $self->goes_on(5 * $a_while);
+
+	stress_poll($patience, $is_asleep) or die "$what does not sleep";
+	return $pid;
+}
+
+# The load goes on while a process stands still.
+sub halt
+{
+	my ($self, $what) = @_;
+	my $pid = $self->stops($what);
+	my $is_done = $self->goes_on(5 * $a_while);
 
 	kill 'CONT', $pid;
 	return $is_done;
 }
 
-# A crash by some means, with a transaction left prepared, which outlives it (A2).
-sub crash
+# A crash while appenders commit asynchronously, and no tick flushes the log for them:
+# so what they were told is lost, in part.
+sub crash_lazily
+{
+	my ($self) = @_;
+	my $pid = $self->stops($publisher);
+	my $is_done;
+
+	EsStress::touch("$self->{dir}/lazy");
+	$is_done = $self->goes_on(10 * $a_while);
+	# who is stopped could not obey
+	$is_done &&= $self->falls(sub { kill 'KILL', $self->pid_of($is_process{'the WAL writer'}), $pid });
+	unlink "$self->{dir}/lazy";
+	return $is_done;
+}
+
+# A crash by some means; true where the server comes back.
+sub falls
 {
 	my ($self, $kill) = @_;
-	my @prepared = $self->keep;
 	my $old = $self->pid_of($is_process{'the WAL writer'});
 
 	append_to_file("$self->{dir}/crashes", '.');
@@ -285,11 +313,20 @@ sub crash
 		"SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $is_process{'the WAL writer'} AND pid <> $old)");
 	append_to_file("$self->{dir}/crashes", '.');
 	$self->{fell}++;
+	diag('the server does not come back') unless $is_back;
+	return $is_back;
+}
 
+# A crash with a transaction left prepared, which outlives it (A2).
+sub crash
+{
+	my ($self, $kill) = @_;
+	my @prepared = $self->keep;
+	my $is_back = $self->falls($kill);
 	my %there = map { $_ => 1 } $self->prepared;
 	my @gone = grep { !$there{$_} } @prepared;
+
 	unlink "$self->{dir}/keep";
-	diag('the server does not come back') unless $is_back;
 	diag("A2: gone is what was prepared: @gone") if @gone;
 	return $is_back && @prepared && !@gone;
 }

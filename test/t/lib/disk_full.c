@@ -44,8 +44,8 @@ flag_up(const char *variable)
 static bool
 file_is_in(int fd, const char *part)
 {
-	char	link[64];
-	char	path[PATH_MAX];
+	char    link[64];
+	char    path[PATH_MAX];
 	ssize_t len;
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
@@ -62,10 +62,10 @@ file_is_in(int fd, const char *part)
 static bool
 no_room(int fd, off_t end)
 {
-	int			saved = errno;
+	int         saved = errno;
 	const char *wal;
 	struct stat st;
-	bool		full;
+	bool        full;
 
 	full = flag_up("ES_DISK_FULL") != NULL && fstat(fd, &st) == 0 && end > st.st_size &&
 		   (file_is_in(fd, "/base/") || file_is_in(fd, "/pg_tblspc/"));
@@ -102,8 +102,8 @@ ssize_t
 pwritev(int fd, const struct iovec *parts, int count, off_t offset)
 {
 	static WriteVectorAt next = NULL;
-	off_t				 end = offset;
-	int					 i;
+	off_t                end = offset;
+	int                  i;
 
 	if (!next)
 		next = (WriteVectorAt) original("pwritev");
