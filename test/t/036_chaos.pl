@@ -9,7 +9,7 @@
 #	P1, P3		every consumer has seen every event once, in position order
 #	P2		nothing that was seen is gone
 #	A7		no single call was ended by the deadlock check
-#	O5		nobody has met an error that EsChaos.pm gives no reason for
+#	O5		no client has met an error that EsChaos.pm gives no reason for
 #
 # First of all the judges are proven: they convict histories that are wrong.
 #
@@ -62,7 +62,7 @@ sub report
 
 report("chaos: seed $seed: run again with ES_SEED=$seed");
 
-# What nobody has to flush is flushed late, so that a crash loses it.
+# The log that no commit has to flush is flushed late, so that a crash loses it.
 my $nemesis = EsNemesis->new(dir => $dir, conf => q(
 max_connections = 60
 max_locks_per_transaction = 16
@@ -100,7 +100,7 @@ sub convicted
 	$change->(\%stored, @ops);
 	chaos_resolve(\%stored, $crashes || 2, $ledger);
 	my @wrong = es_load_wrong(\%stored, $ledger);
-	return join '; ', @wrong, map { "$_ was told to nobody" } sort keys %stored;
+	return join '; ', @wrong, map { "$_ was told to no client" } sort keys %stored;
 }
 
 subtest 'the judge of appenders is proven' => sub {
@@ -110,7 +110,7 @@ subtest 'the judge of appenders is proven' => sub {
 		[ 'told and not stored', sub { delete $_[0]{a} }, 'a is told and not stored' ],
 		[ 'refused and stored', sub { $_[1]{state} = 'absent' }, 'a is absent, and stored' ],
 		[ 'unknown for ever', sub { $_[1]{state} = 'unknown' }, 'a is unknown, and stored' ],
-		[ 'told to nobody', sub { $_[0]{d} = [ 'load-2', 1, 10, '13' ] }, 'd was told to nobody' ],
+		[ 'told to no client', sub { $_[0]{d} = [ 'load-2', 1, 10, '13' ] }, 'd was told to no client' ],
 		[ 'another version', sub { $_[0]{a}[1] = 4 }, 'a is load-1 4, told was load-1 1' ],
 		[ 'another stream', sub { $_[0]{a}[0] = 'load-2' }, 'a is load-2 1, told was load-1 1' ],
 		[ 'another position', sub { $_[0]{c}[2] = 10 }, 'c is at position 10, told was 9' ],
@@ -127,7 +127,7 @@ subtest 'the judge of appenders is proven' => sub {
 		[ 'anonymous, and right', sub { $nameless->($_[2]) }, '' ],
 		[ 'anonymous, and not stored', sub { $nameless->($_[1]); delete $_[0]{a} }, '?a is told and not stored' ],
 		[ 'anonymous, and half stored', sub { $nameless->($_[2]); delete $_[0]{c} }, '?c is told and not stored' ],
-		[ 'anonymous, and stored twice', sub { $nameless->($_[1]); $_[0]{d} = [ 'load-1', 4, 10, '11' ] }, 'd was told to nobody' ],
+		[ 'anonymous, and stored twice', sub { $nameless->($_[1]); $_[0]{d} = [ 'load-1', 4, 10, '11' ] }, 'd was told to no client' ],
 		[ 'anonymous, refused and stored', sub { $nameless->($_[1]); $_[1]{state} = 'absent' }, 'a is absent, and stored' ],
 		[ 'anonymous, unknown and half stored', sub { $nameless->($_[2]); $_[2]{state} = 'unknown'; delete $_[0]{b} },
 			'client 1: 1 of 2 events of op 2 are stored, it is unknown; c is load-1 3, told was load-1 2; ?c is told and not stored' ],
@@ -163,7 +163,7 @@ subtest 'the judge of consumers is proven' => sub {
 	is(slurp_file("$dir/proof.order"), join('', @lines[ 0, 2, 4, 6 ]), 'of a category it expects its streams');
 };
 
-# A store that a superuser makes wrong for a moment, which only he can.
+# A store that is wrong for a moment, as only a superuser can make it.
 subtest 'the oracle is proven' => sub {
 	my $row = q(INSERT INTO es.events VALUES (%d, %d, '2020-01-%02d', '%s', '', 's-1', 's', 'T', '{}'));
 	my @cases = (
@@ -241,7 +241,7 @@ sub indexes_ok
 	return;
 }
 
-# What the servers have said: no internal error, no crash that nobody made.
+# What the servers have said: no internal error, no crash that the test did not make.
 sub logs_ok
 {
 	for my $node ($primary, $standby)
@@ -293,7 +293,7 @@ my @ledgers = chaos_end($load, $name);
 my ($sum, @wrong) = EsStress::told($dir);
 
 is(join("\n", @wrong), '', "$name: O5: the consumers have met no error without a reason");
-cmp_ok($sum->{hints} || 0, '>', 0, "$name: who listens is told");
+cmp_ok($sum->{hints} || 0, '>', 0, "$name: a listener is told");
 es_load_ok($primary, $name, @ledgers);
 is(es_load_deadlocks(@ledgers), '', "$name: A7: no single call is ended by the deadlock check");
 for my $kind (chaos_kinds())
@@ -306,7 +306,7 @@ for my $kind (chaos_kinds())
 seen_ok();
 indexes_ok();
 is($primary->safe_psql('postgres', 'SELECT count(*) FROM pg_prepared_xacts'), '0', "$name: nothing is left prepared");
-is($primary->safe_psql('postgres', 'SELECT es_horizon() >= es_head()'), 't', "$name: P4: nobody holds the horizon any more");
+is($primary->safe_psql('postgres', 'SELECT es_horizon() >= es_head()'), 't', "$name: P4: nothing holds the horizon any more");
 report(sprintf 'chaos: %d events, %d kinds of harm done %d times, %d crashes; %.0f s; met: %s',
 	$primary->safe_psql('postgres', 'SELECT count(*) FROM es.events'), scalar @kinds, scalar @harm, $nemesis->crashes,
 	time - $began, join ', ', met());

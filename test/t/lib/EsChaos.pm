@@ -207,7 +207,7 @@ sub name_events
 		my $found = $ids->{"$part->{stream}|$part->{data}"} or next;
 		my $n = @$found < @{ $part->{ids} } ? @$found : @{ $part->{ids} };
 
-		# one too many was told by nobody then, one too few is told and not stored
+		# one too many is left over then, one too few is told and not stored
 		splice @{ $part->{ids} }, 0, $n, @$found[ 0 .. $n - 1 ];
 		$part->{first} = $stored->{ $found->[0] }[1] unless defined $part->{first};
 	}

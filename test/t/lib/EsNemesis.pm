@@ -105,7 +105,8 @@ sub library
 	my ($file) = __FILE__ =~ m{(.*/)};
 	my @compile = (split(/ /, $cc || 'cc'), qw(-shared -fPIC -o), "$dir/disk_full.so", $file . 'disk_full.c', '-ldl');
 
-	return run_log(\@compile) ? "$dir/disk_full.so" : undef;
+	# it raises where there is no such program
+	return eval { run_log(\@compile) } ? "$dir/disk_full.so" : undef;
 }
 
 sub environment
@@ -295,7 +296,7 @@ sub crash_lazily
 
 	EsStress::touch("$self->{dir}/lazy");
 	$is_done = $self->goes_on(10 * $a_while);
-	# who is stopped could not obey
+	# the publisher, which is stopped, could not obey
 	$is_done &&= $self->falls(sub { kill 'KILL', $self->pid_of($is_process{'the WAL writer'}), $pid });
 	unlink "$self->{dir}/lazy";
 	return $is_done;
