@@ -117,6 +117,16 @@ es_compat_owns_database(Oid database, Oid roleid)
 }
 
 static inline bool
+es_compat_owns_relation(Oid relid, Oid roleid)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(RelationRelationId, relid, roleid);
+#else
+	return pg_class_ownercheck(relid, roleid);
+#endif
+}
+
+static inline bool
 es_compat_lock_held(const LOCKTAG *tag, LOCKMODE mode)
 {
 #if PG_VERSION_NUM >= 170000

@@ -153,6 +153,12 @@ is_kept(Oid relid)
 	return object != NULL && object->relkind != RELKIND_INDEX;
 }
 
+bool
+es_ddl_is_kept(Oid relid)
+{
+	return is_kept(relid);
+}
+
 /*
  * The relation that a statement names, where it may be one of these.  From now on the
  * name means it, whatever becomes of the other schemas in search_path meanwhile.

@@ -18,6 +18,7 @@ typedef struct EsDdlScope
 extern int es_ddl_own; /* the next statements are those of the store's own functions */
 
 extern void         es_ddl_init(void);
+extern bool         es_ddl_is_kept(Oid relid);
 extern EsDdlScope   es_ddl_begin(Node *stmt, ProcessUtilityContext context);
 extern PlannedStmt *es_ddl_check(PlannedStmt *planned);
 extern void         es_ddl_end(EsDdlScope before);

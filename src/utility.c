@@ -29,6 +29,7 @@
 #include "barrier.h"
 #include "compat.h"
 #include "ddl.h"
+#include "ddl_locks.h"
 #include "shared.h"
 #include "store.h"
 #include "utility.h"
@@ -220,7 +221,7 @@ utility(PlannedStmt *planned, const char *query, bool read_only, ProcessUtilityC
 
 	PG_TRY();
 	{
-		PlannedStmt *checked = guarded ? es_ddl_check(planned) : planned;
+		PlannedStmt *checked = guarded ? es_ddl_locks_check(es_ddl_check(planned)) : planned;
 
 		if (interest)
 			before_statement(stmt);
