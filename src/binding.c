@@ -230,6 +230,22 @@ delete_binding(const char *role)
 							 types, values) > 0;
 }
 
+/* The same; answers with the tenants that it had just now. */
+static bool
+take_binding(const char *role, Datum *tenants)
+{
+	Oid   types[] = {TEXTOID};
+	Datum values[] = {CStringGetTextDatum(role)};
+	bool  isnull;
+
+	if (es_owner_run_with("DELETE FROM es.bindings WHERE role OPERATOR(pg_catalog.=) $1 "
+						  "RETURNING tenants",
+						  1, types, values) == 0)
+		return false;
+	*tenants = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	return true;
+}
+
 /* Takes one tenant out of a name's binding. */
 static bool
 take_tenant(const char *role, text *tenant)
@@ -250,7 +266,6 @@ typedef struct Stale
 	char *role;
 	Oid   named;   /* the role of that name now, if any */
 	Oid   renamed; /* the role that had it, if it lives */
-	Datum tenants;
 } Stale;
 
 static Stale *
@@ -270,8 +285,7 @@ find_stale(const EsBindings *bound, int *n)
 			continue;
 		stale[*n].role = pstrdup(binding->role);
 		stale[*n].named = named;
-		stale[*n].renamed = lives ? binding->oid : InvalidOid;
-		stale[(*n)++].tenants = tenants_array(binding);
+		stale[(*n)++].renamed = lives ? binding->oid : InvalidOid;
 	}
 	return stale;
 }
@@ -280,27 +294,36 @@ find_stale(const EsBindings *bound, int *n)
  * Brings names and OIDs together again: after a restore the OIDs are another
  * cluster's, after ALTER ROLE ... RENAME the names are old.  What an old name has, the
  * role that it is now the name of keeps, too.  The caller is the owner, with SPI
- * connected.
+ * connected, and has the store's lock.  The owner may write to the table by plain SQL
+ * meanwhile; so what is put back is what was taken away.
  */
 void
 es_binding_refresh(void)
 {
 	int    n;
 	Stale *stale = find_stale(&es_store()->bound, &n);
+	Datum *tenants = palloc(Max(n, 1) * sizeof(Datum));
 
 	/* all of them first: names may have been exchanged */
 	for (int i = 0; i < n; i++)
-		(void) delete_binding(stale[i].role);
+	{
+		if (!take_binding(stale[i].role, &tenants[i]))
+			stale[i].named = stale[i].renamed = InvalidOid;
+	}
 	for (int i = 0; i < n; i++)
 	{
 		if (OidIsValid(stale[i].named))
-			(void) put_binding(stale[i].named, stale[i].tenants);
+			(void) put_binding(stale[i].named, tenants[i]);
 		if (OidIsValid(stale[i].renamed))
-			(void) put_binding(stale[i].renamed, stale[i].tenants);
+			(void) put_binding(stale[i].renamed, tenants[i]);
 	}
 }
 
-/* Becomes the owner, who alone may do this, and keeps others out. */
+/*
+ * Becomes the owner, who alone may do this, and keeps other calls out: by the store's lock
+ * and not by one on the table, which any role can stand in the way of (nextval() locks
+ * whatever it is given), and a revocation must not wait for a stranger.
+ */
 static EsIdentity
 begin_change(const char *function)
 {
@@ -313,7 +336,6 @@ begin_change(const char *function)
 	es_owner_check(owner);
 	es_lock_store();
 	before = es_owner_become(owner);
-	es_owner_run("LOCK TABLE es.bindings IN SHARE ROW EXCLUSIVE MODE");
 	es_binding_refresh();
 	return before;
 }

@@ -179,9 +179,10 @@ after_statement(Node *stmt)
 {
 	if (is_end_of_prepared(stmt))
 		es_barrier_settle(true);
-	/* other databases than a store's stay unknown */
-	if (may_complete_store(stmt) || ((is_end_of_prepared(stmt) || may_drop_store(stmt)) &&
-									 es_shared_known(MyDatabaseId) != NULL))
+	/* other databases than a store's stay unknown, whatever schema a statement names */
+	if ((may_complete_store(stmt) && es_store_exists()) ||
+		((is_end_of_prepared(stmt) || may_drop_store(stmt)) &&
+		 es_shared_known(MyDatabaseId) != NULL))
 		es_shared_wake_at_end();
 	else if (IsA(stmt, CreatedbStmt))
 		after_create_database((CreatedbStmt *) stmt);
