@@ -80,7 +80,7 @@ is($node->safe_psql('postgres', q(SELECT count(*) FROM es_read())), $node->safe_
 # and a restart; and it is lowered when nobody needs it: an appender then takes no lock on
 # all streams.
 my $many = $bound + 1;
-my $takes_all = q(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 58629);
+my $takes_all = q(SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = -6907);
 
 sub append_many
 {
