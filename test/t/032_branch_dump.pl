@@ -82,8 +82,10 @@ is($node->safe_psql('copy3', q(
 	EXCEPTION WHEN OTHERS THEN
 		RETURN sqlstate;
 	END $$;
-	SELECT state_of(last_position), state_of(last_position + 1), state_of(first_position - 2), state_of(first_position - 1), count(*)
-	FROM jumps GROUP BY 1, 2, 3, 4)), '00000|SE005|SE005|00000|1000', 'P6: a cursor in any of the holes is refused, and no other');
+	SELECT state_of(last_position + 1), count(*) FROM jumps GROUP BY 1)), 'SE005|1000', 'P6: a cursor in any of the holes is refused');
+is($node->safe_psql('copy3', q(
+	SELECT state_of(last_position), state_of(first_position - 2), state_of(first_position - 1), count(*)
+	FROM jumps WHERE epoch % 20 = 0 GROUP BY 1, 2, 3)), '00000|SE005|00000|50', 'up to its end, and no other');
 es_oracle_ok($node, 'after a thousand epochs', 'copy3');
 
 $node->stop;
