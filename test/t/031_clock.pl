@@ -94,6 +94,14 @@ foreach my $case (@steps)
 	last unless poll_ok("SELECT es_horizon() >= $at", "F2, P4: after $what an append is published");
 	poll_ok('SELECT last_tick_at <= clock_timestamp() FROM es_stat_publisher', 'and the view shows no tick of the future');
 }
+if (!Test::More->builder->is_passing)
+{
+	# the rest needs a publisher that publishes
+	es_clock_step(0);
+	$node->stop;
+	done_testing();
+	exit;
+}
 
 # the launcher
 es_clock_step(0);
