@@ -91,7 +91,7 @@ SELECT count(es_append('wider-' || n, 0, 'T', '{}')) FROM generate_series(1, 500
 ROLLBACK TO s;
 SELECT count(es_append('widest-' || n, 0, 'T', '{}')) FROM generate_series(1, 500) AS n;
 SELECT count(*) <= current_setting('max_locks_per_transaction')::int AS bounded
-FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid();
+FROM pg_locks WHERE locktype = 'advisory' AND objsubid = -6911 AND pid = pg_backend_pid();
 COMMIT;
 SELECT category, count(*) FROM es.events WHERE category LIKE 'wide%' GROUP BY category ORDER BY category;
 SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory';
