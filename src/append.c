@@ -116,14 +116,14 @@ es_append_raise_double(const EsEvent *event, const EsPlace *place)
 }
 
 static void
-lock_streams(const EsAppend *append, Oid all_streams)
+lock_streams(const EsAppend *append, const EsStore *store)
 {
 	uint64  single;
 	uint64 *hashes = append->nstreams == 1 ? &single : palloc(append->nstreams * sizeof(uint64));
 
 	for (int i = 0; i < append->nstreams; i++)
 		hashes[i] = append->streams[i].hash;
-	es_lock_exclusive(ES_LOCK_STREAM, hashes, append->nstreams, all_streams);
+	es_lock_exclusive(ES_LOCK_STREAM, hashes, append->nstreams, store->all_streams, store->events);
 	if (hashes != &single)
 		pfree(hashes);
 }
@@ -433,7 +433,7 @@ es_append_run(EsAppend *append)
 	CurrentResourceOwner = CurTransactionResourceOwner;
 	es_store_check_write(store->events, append->function);
 	check_not_before(store->events, append->function);
-	lock_streams(append, store->all_streams);
+	lock_streams(append, store);
 	events = es_store_open_events(RowExclusiveLock, &store);
 	read_tails(append, events, store);
 	if (append->nids > 0 && is_repeated(append, events, store))

@@ -29,7 +29,9 @@
  *    large transaction does not yet stand in the way of that transaction's coarse lock.
  * 3. A call that needs more locks than are left of the bound takes no fine one: it
  *    takes the coarse lock at once, and waits for it with no lock of this kind.
- * 4. Nothing that the lock protects is read before both are held.
+ * 4. The table's lock comes last, and a single call that has to wait for it gives the
+ *    others back before, too.
+ * 5. Nothing that the lock protects is read before both are held.
  *
  * A single call that finds a queue at a lock waits at the lock's gate, a lock too,
  * whose holder waits at the lock itself and gives the gate back when he has it.  So
@@ -194,7 +196,10 @@ typedef struct Call
 	int           n;
 	bool         *is_new; /* which of them this call has taken */
 	Oid           all_streams;
+	Oid           table;  /* that will be written; InvalidOid: none */
 	bool          single; /* the first of a transaction that has written nothing */
+	bool          has_intent;
+	bool          has_share; /* of the coarse lock */
 } Call;
 
 /* Waits for a fine lock and takes it, first at its gate where there is a queue. */
@@ -383,50 +388,116 @@ take_fine(Call *call, int mine)
 static bool
 enter(Call *call, bool wait)
 {
-	LOCKTAG intent;
-	LOCKTAG all;
+	LOCKTAG           intent;
+	LOCKTAG           all;
+	LockAcquireResult result;
 
 	SET_LOCKTAG_RELATION(intent, MyDatabaseId, call->all_streams);
-	if (LockAcquire(&intent, RowShareLock, false, false) != LOCKACQUIRE_OK ||
-		!es_barrier_is_raised())
+	call->has_intent = LockAcquire(&intent, RowShareLock, false, false) == LOCKACQUIRE_OK;
+	call->has_share = false;
+	if (!call->has_intent || !es_barrier_is_raised())
 		return true;
 	set_all_tag(&all);
-	if (LockAcquire(&all, ShareLock, false, !wait) == LOCKACQUIRE_NOT_AVAIL)
+	result = LockAcquire(&all, ShareLock, false, !wait);
+	if (result == LOCKACQUIRE_NOT_AVAIL)
 	{
 		LockRelease(&intent, RowShareLock, false);
 		return false;
 	}
+	call->has_share = true;
 	es_barrier_settle(false);
 	return true;
 }
 
+/* Gives back what enter() has taken. */
+static void
+leave(const Call *call)
+{
+	LOCKTAG tag;
+
+	if (call->has_share)
+	{
+		set_all_tag(&tag);
+		LockRelease(&tag, ShareLock, false);
+	}
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, call->all_streams);
+	if (call->has_intent)
+		LockRelease(&tag, RowShareLock, false);
+}
+
 /*
- * Takes the fine locks and the intent.  A single call that meets a coarse lock gives
- * back what it has and waits in the coarse lock's queue.  When its turn has come it may
- * keep its place there only as long as it waits for nothing else.
+ * Waits in the coarse lock's queue.  When its turn has come the call may keep its place
+ * there only as long as it waits for nothing else: answers whether it has all locks, or
+ * else, in *blocked, the fine lock that it is to wait for.
+ */
+static bool
+enter_in_turn(Call *call, int *blocked)
+{
+	LOCKTAG all;
+
+	wait_patiently(wait_for_coarse, call, 0);
+	*blocked = try_all(call, -1);
+	if (*blocked == call->n)
+		(void) enter(call, true);
+	/* where it is needed, enter() has taken it once more */
+	set_all_tag(&all);
+	LockRelease(&all, ShareLock, false);
+	return *blocked == call->n;
+}
+
+/*
+ * Waits until the table can be locked.  Not patiently: a call that has no other lock is part
+ * of no deadlock, and one whose transaction has read the table keeps DDL waiting meanwhile.
+ */
+static void
+wait_for_table(const Call *call)
+{
+	LockRelationOid(call->table, RowExclusiveLock);
+	UnlockRelationOid(call->table, RowExclusiveLock);
+}
+
+/*
+ * Locks the table that will be written; a single call does not wait with locks on streams
+ * in its hands.  REINDEX, say, may stand in its way, and wait for a transaction that has
+ * read the table, which wants a stream.
+ */
+static bool
+lock_table(const Call *call)
+{
+	if (OidIsValid(call->table) && !call->single)
+		LockRelationOid(call->table, RowExclusiveLock);
+	return !OidIsValid(call->table) || !call->single ||
+		   ConditionalLockRelationOid(call->table, RowExclusiveLock);
+}
+
+/*
+ * Takes the fine locks, the intent, and the table's lock.  A single call that meets a coarse
+ * lock, or somebody who has locked the table, gives back what it has before it waits.
  */
 static void
 take_streams(Call *call)
 {
-	LOCKTAG all;
-	int     mine = -1;
+	int mine = -1;
 
 	for (;;)
 	{
 		take_fine(call, mine);
-		if (enter(call, !call->single))
-			break;
-		give_back(call, call->n);
-		wait_patiently(wait_for_coarse, call, 0);
-		mine = try_all(call, -1);
-		if (mine == call->n)
+		mine = -1;
+		if (!enter(call, !call->single))
 		{
-			(void) enter(call, true);
-			break;
+			give_back(call, call->n);
+			if (!enter_in_turn(call, &mine))
+			{
+				wait_patiently(wait_in_turn, call, mine);
+				continue;
+			}
+			mine = -1;
 		}
-		set_all_tag(&all);
-		LockRelease(&all, ShareLock, false);
-		wait_patiently(wait_in_turn, call, mine);
+		if (lock_table(call))
+			break;
+		leave(call);
+		give_back(call, call->n);
+		wait_for_table(call);
 	}
 	for (int i = 0; i < call->n; i++)
 	{
@@ -447,14 +518,25 @@ has_coarse(void)
 	return es_compat_lock_held(&all, ExclusiveLock);
 }
 
+/* Takes the coarse lock and the table's lock. */
 static void
 take_coarse(Call *call)
 {
+	LOCKTAG all;
+
 	es_barrier_raise();
-	if (call->single)
-		wait_patiently(wait_for_fine, call, 0);
-	else
-		wait_for_fine(call, 0);
+	for (;;)
+	{
+		if (call->single)
+			wait_patiently(wait_for_fine, call, 0);
+		else
+			wait_for_fine(call, 0);
+		if (lock_table(call))
+			break;
+		set_all_tag(&all);
+		LockRelease(&all, ExclusiveLock, false);
+		wait_for_table(call);
+	}
 	coarse_lxid = es_compat_my_lxid();
 }
 
@@ -462,16 +544,16 @@ take_coarse(Call *call)
  * Takes n locks of one kind in exclusive mode; hashes must be sorted.  May
  * wait; may raise what waiting raises (cancel, lock_timeout, and for a later call
  * of a transaction a deadlock).  all_streams is the OID of the view that stands
- * for the intent.
+ * for the intent.  table, if it is valid, is locked as well, as one that will be written.
  *
  * A transaction that has the coarse lock takes no fine one: it needs none.
  */
 void
-es_lock_exclusive(EsLockKind kind, const uint64 *hashes, int n, Oid all_streams)
+es_lock_exclusive(EsLockKind kind, const uint64 *hashes, int n, Oid all_streams, Oid table)
 {
 	ResourceOwner owner = CurrentResourceOwner;
 	bool          one;
-	Call          call = {kind, hashes, n, &one, all_streams};
+	Call          call = {kind, hashes, n, &one, all_streams, table};
 
 	if (has_coarse())
 		return;
