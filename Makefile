@@ -17,6 +17,7 @@ EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" pg_eventstore.
 MODULE_big  = pg_eventstore
 OBJS        = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c)))
 DATA_built  = pg_eventstore--$(EXTVERSION).sql
+DATA        = $(wildcard sql/pg_eventstore--*--*.sql)
 PGFILEDESC  = "pg_eventstore - an event store in PostgreSQL"
 
 # What PostgreSQL's own headers need, no more.  Warnings are errors in the checks.

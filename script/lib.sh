@@ -197,7 +197,7 @@ remove_sockets() {
 # Copies the project, without what was built in it, to a directory.
 copy_tree() {
 	mkdir -p "$1"
-	tar -C "$TOP" -cf - --exclude=./.git --exclude=./.check --exclude=./.demo \
+	tar -C "$TOP" -cf - --exclude=./.git --exclude=./.before --exclude=./.check --exclude=./.demo \
 		--exclude=./.bench --exclude='*.o' --exclude='*.so' \
 		--exclude='*.bc' --exclude='./pg_eventstore--*.sql' . | tar -C "$1" -xf - --no-same-owner
 }
@@ -260,11 +260,32 @@ common_path() {
 # installs it into a private installation.  Prints the path of its pg_config.
 # Further arguments are for make.
 build_private() {
+	local dir=$1
+
+	shift
+	copy_tree "$dir/tree"
+	build_copy "$dir" "$@"
+}
+
+# Puts the source of the version before this one (test/before) into a directory; fails
+# where the history is not there.  A tree without history has it in .before.
+copy_before() {
+	local commit
+
+	commit=$(cut -d ' ' -f 2 "$TOP/test/before")
+	mkdir -p "$1"
+	if [ -d "$TOP/.before/$commit" ]; then
+		tar -C "$TOP/.before/$commit" -cf - . | tar -C "$1" -xf - --no-same-owner
+	else
+		git -C "$TOP" archive "$commit" 2>/dev/null | tar -C "$1" -xf - --no-same-owner 2>/dev/null
+	fi
+}
+
+# The same with a source that is in DIR/tree already.
+build_copy() {
 	local dir=$1 config
 
 	shift
-	mkdir -p "$dir"
-	copy_tree "$dir/tree"
 	give "$dir"
 	config=$(private_postgres "$dir/pg")
 	# Not every machine has the compiler for bitcode, and no test needs it.

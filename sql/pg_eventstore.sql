@@ -395,7 +395,7 @@ COMMENT ON FUNCTION pg_eventstore_holders() IS
 CREATE VIEW es_stat_publisher AS
 SELECT p.horizon, p.head, p.lag_events,
     CASE WHEN p.lag_events OPERATOR(pg_catalog.>) 0
-         THEN pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.lag_since
+         THEN GREATEST('0'::interval, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.lag_since)
          ELSE '0'::interval END AS lag,
     h.pid AS holder_pid, h.application AS holder_application, h.age AS holder_age, h.gid AS holder_gid,
     p.pid, p.state, p.started_at, p.ticks, p.last_tick_at,
@@ -404,7 +404,7 @@ SELECT p.horizon, p.head, p.lag_events,
 FROM pg_eventstore_publisher() AS p
 LEFT JOIN (
     SELECT t.pid, a.application_name AS application, x.gid,
-        pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) COALESCE(a.xact_start, x.prepared) AS age
+        GREATEST('0'::interval, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) COALESCE(a.xact_start, x.prepared)) AS age
     FROM pg_eventstore_holders() AS t
     LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) t.pid
     LEFT JOIN pg_catalog.pg_prepared_xacts AS x ON x.transaction OPERATOR(pg_catalog.=) t.prepared
@@ -473,7 +473,7 @@ WITH p AS (
     FROM es_stat_publisher AS s, pg_eventstore_publisher() AS w
 ), h AS (
     SELECT t.pid, t.floor, a.application_name, a.usename, a.state, x.gid,
-        pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) COALESCE(a.xact_start, x.prepared)) AS age
+        pg_catalog.date_trunc('second', GREATEST('0'::interval, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) COALESCE(a.xact_start, x.prepared))) AS age
     FROM pg_eventstore_holders() AS t
     LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) t.pid
     LEFT JOIN pg_catalog.pg_prepared_xacts AS x ON x.transaction OPERATOR(pg_catalog.=) t.prepared
