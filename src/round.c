@@ -34,6 +34,7 @@
 #include "store.h"
 
 #define ES_NOTIFY_RETRY  1000 /* ms */
+#define ES_NOTIFY_WAIT   100  /* ms; for locks, that of all that notify among them */
 #define ES_NOTIFY_EVENTS 1000 /* that one transaction carries, so that its memory is bounded */
 
 /* Begins the rounds of one publisher; what they keep lives as long as the process. */
@@ -148,6 +149,13 @@ take_tick(EsRound *round)
 static void
 put_off_notifying(EsRound *round, const ErrorData *error)
 {
+	pg_atomic_fetch_add_u64(&round->slot->skipped, 1);
+	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+	{
+		round->notify_at = es_clock_in_ms(ES_NOTIFY_WAIT);
+		return;
+	}
+	(void) es_shared_note_error(round->slot, error->message);
 	if (!round->slot->queue_full)
 		ereport(LOG,
 				(errmsg("pg_eventstore: notifying is put off in database \"%s\"", round->database),
@@ -157,7 +165,6 @@ put_off_notifying(EsRound *round, const ErrorData *error)
 	round->slot->queue_full = true;
 	/* a small queue may never have room for all of them at once */
 	round->notify_max = Max(round->notify_max / 2, 1);
-	pg_atomic_fetch_add_u64(&round->slot->skipped, 1);
 	round->notify_at = es_clock_in_ms(ES_NOTIFY_RETRY);
 }
 
@@ -177,6 +184,17 @@ is_same_store(const EsRound *round, const EsStore **store)
 	return same;
 }
 
+/*
+ * All that notify take turns with one lock of the server, which any login can hold for long
+ * with NOTIFY, and ticks would wait as well (P4).  So this transaction does not.
+ */
+static void
+bound_waiting(void)
+{
+	(void) set_config_option("lock_timeout", CppAsString2(ES_NOTIFY_WAIT), PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+}
+
 static void
 notify_once(EsRound *round)
 {
@@ -185,6 +203,7 @@ notify_once(EsRound *round)
 	int            sent;
 	int64          upto;
 
+	bound_waiting();
 	if (!is_same_store(round, &store))
 	{
 		end(before, false);
@@ -234,7 +253,6 @@ notify_safely(EsRound *round)
 		FlushErrorState();
 		AbortCurrentTransaction();
 		MemoryContextSwitchTo(context);
-		(void) es_shared_note_error(round->slot, error->message);
 		put_off_notifying(round, error);
 		FreeErrorData(error);
 	}
