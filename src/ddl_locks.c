@@ -2,12 +2,13 @@
  * ddl_locks.c
  *		Refuses statements that would wait for a lock which their role may not have.
  *
- * CREATE RULE, CREATE TRIGGER, a foreign key, ATTACH and DETACH PARTITION first lock the
- * table that they name, in a mode that stops appends and, but for a trigger and a foreign
- * key, all reads as well.  Only then does PostgreSQL ask whether the role may do it.  While
- * such a statement waits for a transaction that has read or appended, every other session
- * waits behind it.  Two sessions of a role that can name the table, and can do nothing else
- * to it, so stop appends and publishing for as long as they like.
+ * CREATE RULE, CREATE TRIGGER, a foreign key, ATTACH and DETACH PARTITION, CREATE TABLE ...
+ * PARTITION OF, and ALTER INDEX ... DEPENDS ON EXTENSION first lock the relation that they
+ * name, in a mode that stops appends and, but for a trigger and a foreign key, all reads as
+ * well.  Only then does PostgreSQL ask whether the role may do it.  While such a statement
+ * waits for a transaction that has read or appended, every other session waits behind it.
+ * Two sessions of a role that can name the table, and can do nothing else to it, so stop
+ * appends and publishing for as long as they like.
  *
  * So the question is asked before the lock too: about the store's relations, and about the
  * system catalogs, which all statements read and any role can name.  A role that may run
@@ -18,6 +19,7 @@
 #include "postgres.h"
 
 #include "catalog/catalog.h"
+#include "catalog/index.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaddress.h"
 #include "miscadmin.h"
@@ -55,14 +57,22 @@ may(Oid relid, AclMode privilege)
 			 pg_attribute_aclcheck_all(relid, role, privilege, ACLMASK_ANY) == ACLCHECK_OK));
 }
 
+/* Is it a relation of the store's, or a catalog, or an index of one? */
+static bool
+is_ours(Oid relid)
+{
+	if (get_rel_relkind(relid) == RELKIND_INDEX)
+		relid = IndexGetRelation(relid, true);
+	return OidIsValid(relid) && (es_ddl_is_kept(relid) || IsCatalogRelationOid(relid));
+}
+
 /* Raises 42501 where the role may not; the privilege is one that will do, or ACL_NO_RIGHTS. */
 static void
 check_name(RangeVar *name, AclMode privilege)
 {
 	Oid relid = resolve(name);
 
-	if (!OidIsValid(relid) || !(es_ddl_is_kept(relid) || IsCatalogRelationOid(relid)) ||
-		may(relid, privilege))
+	if (!OidIsValid(relid) || !is_ours(relid) || may(relid, privilege))
 		return;
 	aclcheck_error(privilege == ACL_NO_RIGHTS ? ACLCHECK_NOT_OWNER : ACLCHECK_NO_PRIV,
 				   get_relkind_objtype(get_rel_relkind(relid)), get_rel_name(relid));
@@ -108,7 +118,42 @@ check_command(AlterTableCmd *cmd)
 static bool
 may_concern(const Node *stmt)
 {
-	return IsA(stmt, RuleStmt) || IsA(stmt, CreateTrigStmt) || IsA(stmt, AlterTableStmt);
+	return IsA(stmt, RuleStmt) || IsA(stmt, CreateTrigStmt) || IsA(stmt, AlterTableStmt) ||
+		   IsA(stmt, CreateStmt) || IsA(stmt, CreateForeignTableStmt) ||
+		   IsA(stmt, AlterObjectDependsStmt);
+}
+
+/* A new table may be a partition of others. */
+static void
+check_create(const CreateStmt *stmt)
+{
+	ListCell *cell;
+
+	if (stmt->partbound == NULL)
+		return;
+	foreach (cell, stmt->inhRelations)
+		check_name(lfirst_node(RangeVar, cell), ACL_NO_RIGHTS);
+}
+
+static void
+check_statement(Node *stmt)
+{
+	ListCell *cell;
+
+	if (IsA(stmt, RuleStmt))
+		check_name(((RuleStmt *) stmt)->relation, ACL_NO_RIGHTS);
+	else if (IsA(stmt, CreateTrigStmt))
+		check_name(((CreateTrigStmt *) stmt)->relation, ACL_TRIGGER);
+	else if (IsA(stmt, CreateStmt) || IsA(stmt, CreateForeignTableStmt))
+		check_create((CreateStmt *) stmt); /* with which the other one begins */
+	else if (IsA(stmt, AlterObjectDependsStmt))
+	{
+		if (((AlterObjectDependsStmt *) stmt)->relation != NULL)
+			check_name(((AlterObjectDependsStmt *) stmt)->relation, ACL_NO_RIGHTS);
+	}
+	else
+		foreach (cell, ((AlterTableStmt *) stmt)->cmds)
+			check_command(lfirst_node(AlterTableCmd, cell));
 }
 
 /*
@@ -118,19 +163,9 @@ may_concern(const Node *stmt)
 PlannedStmt *
 es_ddl_locks_check(PlannedStmt *planned)
 {
-	Node     *stmt;
-	ListCell *cell;
-
 	if (!may_concern(planned->utilityStmt))
 		return planned;
 	planned = copyObject(planned);
-	stmt = planned->utilityStmt;
-	if (IsA(stmt, RuleStmt))
-		check_name(((RuleStmt *) stmt)->relation, ACL_NO_RIGHTS);
-	else if (IsA(stmt, CreateTrigStmt))
-		check_name(((CreateTrigStmt *) stmt)->relation, ACL_TRIGGER);
-	else
-		foreach (cell, ((AlterTableStmt *) stmt)->cmds)
-			check_command(lfirst_node(AlterTableCmd, cell));
+	check_statement(planned->utilityStmt);
 	return planned;
 }

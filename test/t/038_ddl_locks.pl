@@ -31,6 +31,7 @@ $node->safe_psql('postgres', q(
 	GRANT CREATE ON SCHEMA public TO es_trusted;
 	GRANT USAGE ON SCHEMA es TO es_trusted;
 	GRANT TRIGGER, REFERENCES (position) ON es.events TO es_trusted;
+	CREATE INDEX own_idx ON es.events (type, position);
 	SELECT es_append('a-1', -1, 'T', '{}');));
 
 # Statements on one table that a role may not run, behind whatever has it locked.  A lock
@@ -48,6 +49,7 @@ sub refused_ok
 		  "CREATE TEMP TABLE f (y bigint); ALTER TABLE f ADD COLUMN x bigint REFERENCES $table",
 		'ATTACH PARTITION' => "$part ALTER TABLE p ATTACH PARTITION $table DEFAULT",
 		'DETACH PARTITION' => "$part ALTER TABLE p DETACH PARTITION $table",
+		'PARTITION OF' => "CREATE TEMP TABLE p PARTITION OF $table DEFAULT",
 		'DETACH PARTITION FINALIZE' => "$part ALTER TABLE p DETACH PARTITION $table FINALIZE",
 	);
 
@@ -63,6 +65,24 @@ sub refused_ok
 	return;
 }
 
+# The same on an index.
+sub index_refused_ok
+{
+	my ($role, $index) = @_;
+	my %statements = (
+		'DEPENDS ON EXTENSION' => "ALTER INDEX $index DEPENDS ON EXTENSION plpgsql",
+		'ATTACH PARTITION of an index' => 'CREATE TEMP TABLE p (x bigint) PARTITION BY LIST (x); CREATE INDEX i ON p (x); '
+		  . "ALTER INDEX i ATTACH PARTITION $index",
+	);
+
+	for my $what (sort keys %statements)
+	{
+		es_state_ok($node, "SET lock_timeout = '200ms'; SET SESSION AUTHORIZATION $role; $statements{$what}",
+			'42501', "$what: $index is refused before it waits");
+	}
+	return;
+}
+
 # A role that can name the store's tables.  Whoever has read, or appended, is in the way;
 # and nextval() locks what it is given before it looks what that is.
 my $holder = EsClient->new($node, name => 'holder');
@@ -70,11 +90,13 @@ $holder->run($_)
   for 'BEGIN', q(SELECT es_append('h-1', -1, 'T', '{}')), 'SELECT count(*) FROM es_read()',
   'SAVEPOINT s', q(SELECT nextval('es.ticks')), 'ROLLBACK TO s', q(SELECT nextval('es.bindings')), 'ROLLBACK TO s';
 refused_ok('es_reader', $_) for 'es.events', 'es.ticks', 'es.bindings';
+index_refused_ok('es_reader', 'es.own_idx');
 $holder->run('ROLLBACK');
 
 # one that can name nothing but the system catalogs
 $holder->run($_) for 'BEGIN', 'LOCK TABLE pg_class, pg_database IN ROW EXCLUSIVE MODE';
 refused_ok('es_stranger', $_) for 'pg_catalog.pg_class', 'pg_catalog.pg_database';
+index_refused_ok('es_stranger', 'pg_catalog.pg_class_relname_nsp_index');
 $holder->run('ROLLBACK');
 $holder->close;
 es_publishes_ok($node, 'appends and publishing go on');
