@@ -380,15 +380,18 @@ typedef struct Stored
 	char  *created_by;
 } Stored;
 
+/* Finds a channel; one that is to be changed is locked. */
 static bool
-find_channel(const char *name, Stored *stored)
+find_channel(const char *name, Stored *stored, bool change)
 {
 	Oid   types[] = {TEXTOID};
 	Datum values[] = {CStringGetTextDatum(name)};
 	bool  isnull;
 
-	if (es_owner_run_with("SELECT options, created_by FROM es.channels "
-						  "WHERE name OPERATOR(pg_catalog.=) $1 FOR UPDATE",
+	if (es_owner_run_with(change ? "SELECT options, created_by FROM es.channels "
+								   "WHERE name OPERATOR(pg_catalog.=) $1 FOR UPDATE"
+								 : "SELECT options, created_by FROM es.channels "
+								   "WHERE name OPERATOR(pg_catalog.=) $1",
 						  1, types, values) == 0)
 		return false;
 	stored->options =
@@ -522,7 +525,7 @@ es_create_channel(PG_FUNCTION_ARGS)
 	int64          horizon = es_tick_horizon(GetActiveSnapshot());
 	EsIdentity     before = es_owner_become(store->owner);
 	Stored         stored;
-	bool           found = find_channel(name, &stored);
+	bool           found = find_channel(name, &stored, false);
 
 	if (found && !same_options(stored.options, options))
 		ereport(ERROR,
@@ -553,7 +556,7 @@ es_alter_channel(PG_FUNCTION_ARGS)
 	EsIdentity before = es_owner_become(store->owner);
 	Stored     stored;
 
-	if (!find_channel(name, &stored))
+	if (!find_channel(name, &stored, true))
 		raise_no_channel(name);
 	check_may_change(name, &stored, caller, store->owner);
 	(void) es_owner_run_with(
@@ -575,7 +578,7 @@ es_drop_channel(PG_FUNCTION_ARGS)
 	EsIdentity     before = es_owner_become(store->owner);
 	Stored         stored;
 
-	if (!find_channel(name, &stored))
+	if (!find_channel(name, &stored, true))
 		raise_no_channel(name);
 	check_may_change(name, &stored, caller, store->owner);
 	(void) es_owner_run_with("DELETE FROM es.channels WHERE name OPERATOR(pg_catalog.=) $1", 1,

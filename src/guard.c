@@ -65,6 +65,13 @@ is_own_write(const TriggerData *trigger)
 		   es_writer_firing->slot == slot;
 }
 
+static bool
+is_table(Relation rel, const char *name)
+{
+	return strcmp(RelationGetRelationName(rel), name) == 0 &&
+		   RelationGetNamespace(rel) == get_namespace_oid(ES_SCHEMA, true);
+}
+
 /*
  * Says in the server's log who loads rows, and tells all sessions to look at the store
  * again, which remember what is in es.store and es.epochs: at each statement, or, since
@@ -82,7 +89,8 @@ log_maintenance(const TriggerData *trigger)
 	ereport(LOG, (errmsg("pg_eventstore maintenance: role \"%s\" inserts rows into es.%s",
 						 GetUserNameFromId(GetUserId(), false),
 						 RelationGetRelationName(trigger->tg_relation))));
-	CacheInvalidateRelcache(trigger->tg_relation);
+	if (is_table(trigger->tg_relation, "store") || is_table(trigger->tg_relation, "epochs"))
+		CacheInvalidateRelcache(trigger->tg_relation);
 }
 
 static bool
@@ -102,13 +110,6 @@ is_allowed(const TriggerData *trigger)
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
 		return is_own_write(trigger) || is_maintenance(trigger);
 	return TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event) && es_guard_resetting;
-}
-
-static bool
-is_table(Relation rel, const char *name)
-{
-	return strcmp(RelationGetRelationName(rel), name) == 0 &&
-		   RelationGetNamespace(rel) == get_namespace_oid(ES_SCHEMA, true);
 }
 
 /*
