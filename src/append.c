@@ -129,6 +129,26 @@ lock_streams(const EsAppend *append, const EsStore *store)
 }
 
 /*
+ * Locks the streams, and opens the table.  The view that stands for the intent may have been
+ * made anew while we waited: then the new one is the mark that others look for.
+ */
+static Relation
+lock_all(const EsAppend *append, const EsStore **store)
+{
+	for (;;)
+	{
+		Oid      mark = (*store)->all_streams;
+		Relation events;
+
+		lock_streams(append, *store);
+		events = es_store_open_events(RowExclusiveLock, store);
+		if ((*store)->all_streams == mark)
+			return events;
+		table_close(events, NoLock);
+	}
+}
+
+/*
  * Where a stream ended when this session last knew, found by its hash: a hint where to
  * look first, for who appends without an expected version.  What is out of date here, or
  * of another stream, costs a second look, never an answer.  Streams that meet in one row
@@ -433,8 +453,7 @@ es_append_run(EsAppend *append)
 	CurrentResourceOwner = CurTransactionResourceOwner;
 	es_store_check_write(store->events, append->function);
 	check_not_before(store->events, append->function);
-	lock_streams(append, store);
-	events = es_store_open_events(RowExclusiveLock, &store);
+	events = lock_all(append, &store);
 	read_tails(append, events, store);
 	if (append->nids > 0 && is_repeated(append, events, store))
 		outcome = ES_REPEATED;

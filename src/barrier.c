@@ -188,7 +188,11 @@ es_barrier_settle(bool now)
 	if (pg_atomic_read_u64(&shared->barrier) < ES_BARRIER_PREPARED ||
 		(!now && calls++ % ES_SETTLE_EVERY != 0))
 		return;
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	/* those that find it raised in vain do not stand in line for it */
+	if (now)
+		LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	else if (!LWLockConditionalAcquire(shared->lock, LW_EXCLUSIVE))
+		return;
 	known = pg_atomic_read_u64(&shared->barrier) / ES_BARRIER_PREPARED;
 	found = count_prepared();
 	if (found < known)

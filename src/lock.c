@@ -25,13 +25,14 @@
  *    again.  Where that does not end it takes them sorted by hash, and gives them all
  *    back if that makes a deadlock.  Other calls take theirs sorted by hash, and may
  *    deadlock as row locks do.
- * 2. Fine locks first, and only then the intent: a call that waits for a stream of a
- *    large transaction does not yet stand in the way of that transaction's coarse lock.
+ * 2. Fine locks first, then the table's, and only then the intent: a call that waits for a
+ *    stream of a large transaction, or for DDL, does not yet stand in the way of that
+ *    transaction's coarse lock.  A single call that has to wait gives back what it has.  (One
+ *    that gives the intent back, since a coarse lock has come between, may have been seen with
+ *    it, and is waited for until its end.)
  * 3. A call that needs more locks than are left of the bound takes no fine one: it
  *    takes the coarse lock at once, and waits for it with no lock of this kind.
- * 4. The table's lock comes last, and a single call that has to wait for it gives the
- *    others back before, too.
- * 5. Nothing that the lock protects is read before both are held.
+ * 4. Nothing that the lock protects is read before both are held.
  *
  * A single call that finds a queue at a lock waits at the lock's gate, a lock too,
  * whose holder waits at the lock itself and gives the gate back when he has it.  So
@@ -156,6 +157,13 @@ set_fine_tag(LOCKTAG *tag, EsLockKind kind, uint64 hash)
 	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, (uint32) (hash >> 32), (uint32) hash, kind);
 }
 
+/* Is this the first call of a transaction that has written nothing? */
+static bool
+is_single(void)
+{
+	return held_total == 0 && !TransactionIdIsValid(GetTopTransactionIdIfAny());
+}
+
 /* Would the locks that are not held yet go beyond the bound? */
 static bool
 beyond_bound(EsLockKind kind, const uint64 *hashes, int n)
@@ -196,10 +204,8 @@ typedef struct Call
 	int           n;
 	bool         *is_new; /* which of them this call has taken */
 	Oid           all_streams;
-	Oid           table;  /* that will be written; InvalidOid: none */
-	bool          single; /* the first of a transaction that has written nothing */
-	bool          has_intent;
-	bool          has_share; /* of the coarse lock */
+	Oid           table; /* that will be written */
+	bool          single;
 } Call;
 
 /* Waits for a fine lock and takes it, first at its gate where there is a queue. */
@@ -388,116 +394,119 @@ take_fine(Call *call, int mine)
 static bool
 enter(Call *call, bool wait)
 {
-	LOCKTAG           intent;
-	LOCKTAG           all;
-	LockAcquireResult result;
+	LOCKTAG intent;
+	LOCKTAG all;
 
 	SET_LOCKTAG_RELATION(intent, MyDatabaseId, call->all_streams);
-	call->has_intent = LockAcquire(&intent, RowShareLock, false, false) == LOCKACQUIRE_OK;
-	call->has_share = false;
-	if (!call->has_intent || !es_barrier_is_raised())
+	if (LockAcquire(&intent, RowShareLock, false, false) != LOCKACQUIRE_OK ||
+		!es_barrier_is_raised())
 		return true;
 	set_all_tag(&all);
-	result = LockAcquire(&all, ShareLock, false, !wait);
-	if (result == LOCKACQUIRE_NOT_AVAIL)
+	if (LockAcquire(&all, ShareLock, false, !wait) == LOCKACQUIRE_NOT_AVAIL)
 	{
 		LockRelease(&intent, RowShareLock, false);
 		return false;
 	}
-	call->has_share = true;
 	es_barrier_settle(false);
 	return true;
 }
 
-/* Gives back what enter() has taken. */
-static void
-leave(const Call *call)
+/* Locks the table that will be written, without waiting if it shall not wait. */
+static bool
+lock_table(const Call *call, bool wait)
 {
-	LOCKTAG tag;
+	if (!wait)
+		return ConditionalLockRelationOid(call->table, RowExclusiveLock);
+	LockRelationOid(call->table, RowExclusiveLock);
+	return true;
+}
 
-	if (call->has_share)
+static void
+unlock_table(const Call *call)
+{
+	UnlockRelationOid(call->table, RowExclusiveLock);
+}
+
+static void
+release_share(void)
+{
+	LOCKTAG all;
+
+	set_all_tag(&all);
+	LockRelease(&all, ShareLock, false);
+}
+
+/*
+ * Takes the fine locks, and then the table's.  A single call does not wait for the table with
+ * the others in its hands: REINDEX, say, may stand in its way, and wait for a transaction that
+ * has read the table, which wants a stream.  It waits for the table alone, and tries the
+ * others then.  Not patiently: with no other lock it is part of no deadlock, and where its
+ * transaction has read the table, DDL and all behind it wait meanwhile.
+ */
+static void
+take_fine_and_table(Call *call, int mine)
+{
+	for (;;)
 	{
-		set_all_tag(&tag);
-		LockRelease(&tag, ShareLock, false);
+		take_fine(call, mine);
+		if (lock_table(call, !call->single))
+			return;
+		give_back(call, call->n);
+		(void) lock_table(call, true);
+		if ((mine = try_all(call, -1)) == call->n)
+			return;
+		unlock_table(call);
+		wait_patiently(wait_in_turn, call, mine);
 	}
-	SET_LOCKTAG_RELATION(tag, MyDatabaseId, call->all_streams);
-	if (call->has_intent)
-		LockRelease(&tag, RowShareLock, false);
 }
 
 /*
  * Waits in the coarse lock's queue.  When its turn has come the call may keep its place
- * there only as long as it waits for nothing else: answers whether it has all locks, or
- * else, in *blocked, the fine lock that it is to wait for.
+ * there only as long as it waits for nothing else: answers whether it has all locks then,
+ * or else, in *blocked, the fine lock that it is to wait for, or n for the table's.
  */
 static bool
 enter_in_turn(Call *call, int *blocked)
 {
-	LOCKTAG all;
+	bool entered = false;
 
 	wait_patiently(wait_for_coarse, call, 0);
 	*blocked = try_all(call, -1);
 	if (*blocked == call->n)
-		(void) enter(call, true);
+	{
+		entered = lock_table(call, false);
+		if (entered)
+			(void) enter(call, true);
+		else
+			give_back(call, call->n);
+	}
 	/* where it is needed, enter() has taken it once more */
-	set_all_tag(&all);
-	LockRelease(&all, ShareLock, false);
-	return *blocked == call->n;
+	release_share();
+	return entered;
 }
 
 /*
- * Waits until the table can be locked.  Not patiently: a call that has no other lock is part
- * of no deadlock, and one whose transaction has read the table keeps DDL waiting meanwhile.
- */
-static void
-wait_for_table(const Call *call)
-{
-	LockRelationOid(call->table, RowExclusiveLock);
-	UnlockRelationOid(call->table, RowExclusiveLock);
-}
-
-/*
- * Locks the table that will be written; a single call does not wait with locks on streams
- * in its hands.  REINDEX, say, may stand in its way, and wait for a transaction that has
- * read the table, which wants a stream.
- */
-static bool
-lock_table(const Call *call)
-{
-	if (OidIsValid(call->table) && !call->single)
-		LockRelationOid(call->table, RowExclusiveLock);
-	return !OidIsValid(call->table) || !call->single ||
-		   ConditionalLockRelationOid(call->table, RowExclusiveLock);
-}
-
-/*
- * Takes the fine locks, the intent, and the table's lock.  A single call that meets a coarse
- * lock, or somebody who has locked the table, gives back what it has before it waits.
+ * Takes the fine locks, the table's lock, and the intent.  A single call that meets a coarse
+ * lock gives back what it has before it waits; not for ever, lest it wait for a turn in vain.
  */
 static void
 take_streams(Call *call)
 {
 	int mine = -1;
 
-	for (;;)
+	for (int tries = 0;; tries++)
 	{
-		take_fine(call, mine);
-		mine = -1;
-		if (!enter(call, !call->single))
-		{
-			give_back(call, call->n);
-			if (!enter_in_turn(call, &mine))
-			{
-				wait_patiently(wait_in_turn, call, mine);
-				continue;
-			}
-			mine = -1;
-		}
-		if (lock_table(call))
+		take_fine_and_table(call, mine);
+		if (enter(call, !call->single || tries == ES_LOCK_TRIES))
 			break;
-		leave(call);
+		unlock_table(call);
 		give_back(call, call->n);
-		wait_for_table(call);
+		if (enter_in_turn(call, &mine))
+			break;
+		if (mine < call->n)
+			wait_patiently(wait_in_turn, call, mine);
+		else
+			mine = -1;
 	}
 	for (int i = 0; i < call->n; i++)
 	{
@@ -518,24 +527,30 @@ has_coarse(void)
 	return es_compat_lock_held(&all, ExclusiveLock);
 }
 
-/* Takes the coarse lock and the table's lock. */
+/*
+ * Takes the coarse lock and the table's lock.  Those that have the mark are waited for once:
+ * who takes it later has the lock as well.
+ */
 static void
 take_coarse(Call *call)
 {
 	LOCKTAG all;
 
+	set_all_tag(&all);
 	es_barrier_raise();
-	for (;;)
+	for (int tries = 0;; tries++)
 	{
 		if (call->single)
 			wait_patiently(wait_for_fine, call, 0);
 		else
 			wait_for_fine(call, 0);
-		if (lock_table(call))
+		if (lock_table(call, !call->single || tries == ES_LOCK_TRIES))
 			break;
-		set_all_tag(&all);
 		LockRelease(&all, ExclusiveLock, false);
-		wait_for_table(call);
+		(void) lock_table(call, true);
+		if (LockAcquire(&all, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL)
+			break;
+		unlock_table(call);
 	}
 	coarse_lxid = es_compat_my_lxid();
 }
@@ -544,7 +559,7 @@ take_coarse(Call *call)
  * Takes n locks of one kind in exclusive mode; hashes must be sorted.  May
  * wait; may raise what waiting raises (cancel, lock_timeout, and for a later call
  * of a transaction a deadlock).  all_streams is the OID of the view that stands
- * for the intent.  table, if it is valid, is locked as well, as one that will be written.
+ * for the intent.  table is locked as well, as one that will be written.
  *
  * A transaction that has the coarse lock takes no fine one: it needs none.
  */
@@ -557,7 +572,7 @@ es_lock_exclusive(EsLockKind kind, const uint64 *hashes, int n, Oid all_streams,
 
 	if (has_coarse())
 		return;
-	call.single = held_total == 0 && !TransactionIdIsValid(GetTopTransactionIdIfAny());
+	call.single = is_single();
 	/* which is where a lock goes that a subtransaction has taken */
 	CurrentResourceOwner = CurTransactionResourceOwner;
 	if (beyond_bound(kind, hashes, n))
@@ -569,6 +584,30 @@ es_lock_exclusive(EsLockKind kind, const uint64 *hashes, int n, Oid all_streams,
 		take_streams(&call);
 		if (n > 1)
 			pfree(call.is_new);
+	}
+	CurrentResourceOwner = owner;
+}
+
+/*
+ * Locks the snapshots of one stream.  A transaction that would go beyond the bound takes
+ * the whole table instead, from all others that save snapshots, and from no appender (P4):
+ * a role may have the one right without the other.
+ */
+void
+es_lock_snapshots(uint64 hash, Oid snapshots)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+	bool          is_new;
+	Call          call = {ES_LOCK_SNAPSHOT, &hash, 1, &is_new};
+
+	CurrentResourceOwner = CurTransactionResourceOwner;
+	if (beyond_bound(ES_LOCK_SNAPSHOT, &hash, 1))
+		LockRelationOid(snapshots, ShareRowExclusiveLock);
+	else
+	{
+		call.single = is_single();
+		take_fine(&call, -1);
+		count_held(is_new ? 1 : 0);
 	}
 	CurrentResourceOwner = owner;
 }

@@ -201,7 +201,7 @@ es_snapshot(PG_FUNCTION_ARGS)
 	bool           newest;
 
 	es_store_check_write(store->snapshots, "es_snapshot()");
-	es_lock_exclusive(ES_LOCK_SNAPSHOT, &hash, 1, store->all_streams, InvalidOid);
+	es_lock_snapshots(hash, store->snapshots);
 	check_reached(&snapshot);
 	snapshots = es_store_open_snapshots(RowExclusiveLock, &store);
 	check_deletable(snapshots);
