@@ -34,7 +34,7 @@
 #include "store.h"
 
 #define ES_NOTIFY_RETRY  1000 /* ms */
-#define ES_NOTIFY_WAIT   100  /* ms; for locks, that of all that notify among them */
+#define ES_NOTIFY_WAIT   100  /* ms; for the lock of all that notify */
 #define ES_NOTIFY_EVENTS 1000 /* that one transaction carries, so that its memory is bounded */
 
 /* Begins the rounds of one publisher; what they keep lives as long as the process. */
@@ -185,11 +185,11 @@ is_same_store(const EsRound *round, const EsStore **store)
 }
 
 /*
- * All that notify take turns with one lock of the server, which any login can hold for long
- * with NOTIFY, and ticks would wait as well (P4).  So this transaction does not.
+ * All that notify take turns at their commit with one lock of the server, which any login can
+ * hold for long, and ticks would wait as well (P4).  So this commit does not wait long.
  */
 static void
-bound_waiting(void)
+bound_commit(void)
 {
 	(void) set_config_option("lock_timeout", CppAsString2(ES_NOTIFY_WAIT), PGC_USERSET,
 							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
@@ -203,7 +203,6 @@ notify_once(EsRound *round)
 	int            sent;
 	int64          upto;
 
-	bound_waiting();
 	if (!is_same_store(round, &store))
 	{
 		end(before, false);
@@ -214,6 +213,7 @@ notify_once(EsRound *round)
 		(void) DirectFunctionCall1(pg_notification_queue_usage, (Datum) 0);
 	upto = es_notify_range(store, &round->channels, round->notified, round->state.position,
 						   round->notify_max, &sent);
+	bound_commit();
 	end(before, false);
 	/* what nobody was told of need not be written */
 	if (sent == 0 && round->remembered == round->notified)
