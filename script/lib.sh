@@ -267,20 +267,6 @@ build_private() {
 	build_copy "$dir" "$@"
 }
 
-# Puts the source of the version before this one (test/before) into a directory; fails
-# where the history is not there.  A tree without history has it in .before.
-copy_before() {
-	local commit
-
-	commit=$(cut -d ' ' -f 2 "$TOP/test/before")
-	mkdir -p "$1"
-	if [ -d "$TOP/.before/$commit" ]; then
-		tar -C "$TOP/.before/$commit" -cf - . | tar -C "$1" -xf - --no-same-owner
-	else
-		git -C "$TOP" archive "$commit" 2>/dev/null | tar -C "$1" -xf - --no-same-owner 2>/dev/null
-	fi
-}
-
 # The same with a source that is in DIR/tree already.
 build_copy() {
 	local dir=$1 config
@@ -293,6 +279,20 @@ build_copy() {
 		all install > "$dir/build.log" 2>&1 ||
 		{ tail -n 60 "$dir/build.log" >&2; die "the extension cannot be built"; }
 	say "$config"
+}
+
+# Puts the source of the version before this one (test/before) into a directory; fails
+# where the history is not there.  A tree without history has it in .before.
+copy_before() {
+	local commit
+
+	commit=$(cut -d ' ' -f 2 "$TOP/test/before")
+	mkdir -p "$1"
+	if [ -d "$TOP/.before/$commit" ]; then
+		tar -C "$TOP/.before/$commit" -cf - . | tar -C "$1" -xf - --no-same-owner
+	else
+		git -C "$TOP" archive "$commit" 2>/dev/null | tar -C "$1" -xf - --no-same-owner 2>/dev/null
+	fi
 }
 
 # Builds in the work directory, and makes the private installation there the one

@@ -219,20 +219,9 @@ put_binding(Oid role, Datum tenants)
 	return es_owner_run_with(ES_BINDING_PUT, 4, types, values) > 0;
 }
 
-/* Takes a name's binding away. */
+/* Takes a name's binding away; *tenants, if it is given, are those that it had just now. */
 static bool
-delete_binding(const char *role)
-{
-	Oid   types[] = {TEXTOID};
-	Datum values[] = {CStringGetTextDatum(role)};
-
-	return es_owner_run_with("DELETE FROM es.bindings WHERE role OPERATOR(pg_catalog.=) $1", 1,
-							 types, values) > 0;
-}
-
-/* The same; answers with the tenants that it had just now. */
-static bool
-take_binding(const char *role, Datum *tenants)
+delete_binding(const char *role, Datum *tenants)
 {
 	Oid   types[] = {TEXTOID};
 	Datum values[] = {CStringGetTextDatum(role)};
@@ -242,7 +231,8 @@ take_binding(const char *role, Datum *tenants)
 						  "RETURNING tenants",
 						  1, types, values) == 0)
 		return false;
-	*tenants = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (tenants != NULL)
+		*tenants = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	return true;
 }
 
@@ -307,7 +297,7 @@ es_binding_refresh(void)
 	/* all of them first: names may have been exchanged */
 	for (int i = 0; i < n; i++)
 	{
-		if (!take_binding(stale[i].role, &tenants[i]))
+		if (!delete_binding(stale[i].role, &tenants[i]))
 			stale[i].named = stale[i].renamed = InvalidOid;
 	}
 	for (int i = 0; i < n; i++)
@@ -406,7 +396,7 @@ es_revoke_tenant(PG_FUNCTION_ARGS)
 	EsIdentity before = begin_change("es_revoke_tenant()");
 	bool       changed;
 
-	changed = es_tenant_is_all(tenant) ? delete_binding(role) : take_tenant(role, tenant);
+	changed = es_tenant_is_all(tenant) ? delete_binding(role, NULL) : take_tenant(role, tenant);
 	es_owner_become_again(before);
 	PG_RETURN_BOOL(changed);
 }

@@ -145,18 +145,12 @@ find_object(Oid relid)
 }
 
 /* Is it one of these, and no index, which may be altered? */
-static bool
-is_kept(Oid relid)
+bool
+es_ddl_is_kept(Oid relid)
 {
 	const EsObject *object = find_object(relid);
 
 	return object != NULL && object->relkind != RELKIND_INDEX;
-}
-
-bool
-es_ddl_is_kept(Oid relid)
-{
-	return is_kept(relid);
 }
 
 /*
@@ -293,7 +287,7 @@ check_alter_table(AlterTableStmt *stmt)
 	Oid       relid = resolve(stmt->relation);
 	ListCell *cell;
 
-	if (!is_kept(relid))
+	if (!es_ddl_is_kept(relid))
 		return;
 	foreach (cell, stmt->cmds)
 	{
@@ -367,7 +361,7 @@ check_set_schema(AlterObjectSchemaStmt *stmt)
 {
 	Oid relid = resolve(stmt->relation);
 
-	if (is_kept(relid))
+	if (es_ddl_is_kept(relid))
 		refuse("SET SCHEMA on", full_name(relid));
 }
 
@@ -390,7 +384,7 @@ check_sequence(AlterSeqStmt *stmt)
 {
 	Oid relid = resolve(stmt->sequence);
 
-	if (is_kept(relid))
+	if (es_ddl_is_kept(relid))
 		refuse("ALTER SEQUENCE on", full_name(relid));
 }
 
@@ -400,7 +394,7 @@ check_create_trigger(CreateTrigStmt *stmt)
 	Oid relid = resolve(stmt->relation);
 
 	/* a restore that is not at its end creates them */
-	if (stmt->replace && is_guard_name(stmt->trigname) && is_kept(relid))
+	if (stmt->replace && is_guard_name(stmt->trigname) && es_ddl_is_kept(relid))
 		refuse("CREATE OR REPLACE TRIGGER on", full_name(relid));
 }
 
@@ -409,7 +403,7 @@ check_alter_policy(AlterPolicyStmt *stmt)
 {
 	Oid relid = resolve(stmt->table);
 
-	if (es_policy_is_ours(stmt->policy_name) && is_kept(relid))
+	if (es_policy_is_ours(stmt->policy_name) && es_ddl_is_kept(relid))
 		refuse("ALTER POLICY on", full_name(relid));
 }
 
@@ -582,7 +576,7 @@ check_drop_trigger(Oid oid)
 	if (tuple == NULL)
 		return;
 	trigger = (Form_pg_trigger) GETSTRUCT(tuple);
-	if (is_guard_name(NameStr(trigger->tgname)) && is_kept(trigger->tgrelid))
+	if (is_guard_name(NameStr(trigger->tgname)) && es_ddl_is_kept(trigger->tgrelid))
 		refuse("DROP of trigger",
 			   psprintf("%s on %s", NameStr(trigger->tgname), full_name(trigger->tgrelid)));
 }
@@ -596,7 +590,7 @@ check_drop_policy(Oid oid)
 	if (tuple == NULL)
 		return;
 	policy = (Form_pg_policy) GETSTRUCT(tuple);
-	if (es_policy_is_ours(NameStr(policy->polname)) && is_kept(policy->polrelid))
+	if (es_policy_is_ours(NameStr(policy->polname)) && es_ddl_is_kept(policy->polrelid))
 		refuse("DROP of policy",
 			   psprintf("%s on %s", NameStr(policy->polname), full_name(policy->polrelid)));
 }
@@ -626,7 +620,7 @@ check_drop_constraint(Oid oid)
 	if (!HeapTupleIsValid(tuple))
 		return;
 	constraint = (Form_pg_constraint) GETSTRUCT(tuple);
-	if (is_kept(constraint->conrelid) &&
+	if (es_ddl_is_kept(constraint->conrelid) &&
 		(is_own_constraint(constraint->conrelid, NameStr(constraint->conname)) ||
 		 is_own_not_null(tuple)))
 		refuse("DROP of constraint",
@@ -667,7 +661,7 @@ check_rule(Oid oid)
 	HeapTuple tuple = fetch(RewriteRelationId, RewriteOidIndexId, Anum_pg_rewrite_oid, oid);
 	Oid       relid = tuple == NULL ? InvalidOid : ((Form_pg_rewrite) GETSTRUCT(tuple))->ev_class;
 
-	if (is_kept(relid))
+	if (es_ddl_is_kept(relid))
 		refuse("a rule, or another query, for", full_name(relid));
 }
 
@@ -694,8 +688,9 @@ is_child(Oid child, Oid parent)
 static void
 check_inheritance(Oid child, Oid parent)
 {
-	if ((is_kept(child) || is_kept(parent)) && is_child(child, parent))
-		refuse("INHERIT or ATTACH PARTITION of", full_name(is_kept(parent) ? parent : child));
+	if ((es_ddl_is_kept(child) || es_ddl_is_kept(parent)) && is_child(child, parent))
+		refuse("INHERIT or ATTACH PARTITION of",
+			   full_name(es_ddl_is_kept(parent) ? parent : child));
 }
 
 static void
