@@ -281,17 +281,22 @@ build_copy() {
 	say "$config"
 }
 
-# Puts the source of the version before this one (test/before) into a directory; fails
-# where the history is not there.  A tree without history has it in .before.
+# The commit of an older version, by its name in test/before.
+before_commit() {
+	sed -n "s/^$1 \([0-9a-f]*\) .*/\1/p" "$TOP/test/before"
+}
+
+# Puts the source of an older version into a directory; fails where the history is not
+# there.  A tree without history has it in .before.
 copy_before() {
 	local commit
 
-	commit=$(cut -d ' ' -f 2 "$TOP/test/before")
-	mkdir -p "$1"
+	commit=$(before_commit "$1")
+	mkdir -p "$2"
 	if [ -d "$TOP/.before/$commit" ]; then
-		tar -C "$TOP/.before/$commit" -cf - . | tar -C "$1" -xf - --no-same-owner
+		tar -C "$TOP/.before/$commit" -cf - . | tar -C "$2" -xf - --no-same-owner
 	else
-		git -C "$TOP" archive "$commit" 2>/dev/null | tar -C "$1" -xf - --no-same-owner 2>/dev/null
+		git -C "$TOP" archive "$commit" 2>/dev/null | tar -C "$2" -xf - --no-same-owner 2>/dev/null
 	fi
 }
 

@@ -52,6 +52,7 @@
 #include "schema.h"
 #include "shared.h"
 #include "store.h"
+#include "table_lock.h"
 #include "tick.h"
 
 PG_FUNCTION_INFO_V1(es_init);
@@ -393,7 +394,7 @@ repair_sequence(void)
 	if (ask(ES_SEQUENCE_LAST) < last_position())
 	{
 		/* without appenders, or the sequence might be set back */
-		es_owner_run("LOCK TABLE es.events IN SHARE ROW EXCLUSIVE MODE");
+		es_table_lock(&es_store()->events, 1, ShareRowExclusiveLock);
 		es_owner_run(psprintf("SELECT pg_catalog.setval('es.events_position_seq', %lld)",
 							  (long long) Max(last_position(), ask(ES_SEQUENCE_LAST))));
 		mended = true;
@@ -408,9 +409,11 @@ repair_sequence(void)
 static bool
 set_sequence_back(void)
 {
+	const Oid tables[] = {es_store()->ticks, es_store()->events};
+
 	if (!es_epoch_is_ahead(es_store()))
 		return false;
-	es_owner_run("LOCK TABLE es.ticks, es.events IN SHARE ROW EXCLUSIVE MODE");
+	es_table_lock(tables, lengthof(tables), ShareRowExclusiveLock);
 	es_epoch_set_back(es_store());
 	return true;
 }
@@ -447,6 +450,7 @@ static int
 migrate(void)
 {
 	int version = es_store_version(store_relation("store"));
+	Oid events = store_relation("events");
 
 	if (version > ES_STORE_VERSION)
 		ereport(ERROR, (errcode(ERRCODE_ES_NO_STORE),
@@ -455,6 +459,8 @@ migrate(void)
 								  "version %d.",
 								  version, ES_STORE_VERSION),
 						errhint("Install the newer version of pg_eventstore.")));
+	if (version >= 0 && version < ES_STORE_VERSION)
+		es_table_lock(&events, 1, ShareRowExclusiveLock);
 	if (version < ES_STORE_VERSION)
 		write_store_row(version);
 	CommandCounterIncrement();

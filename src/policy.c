@@ -42,6 +42,7 @@
 #include "policy.h"
 #include "scan.h"
 #include "store.h"
+#include "table_lock.h"
 
 PG_FUNCTION_INFO_V1(es_policy_open);
 
@@ -83,6 +84,17 @@ protected_relid(int i)
 	return get_relname_relid(protected[i].table, get_namespace_oid(ES_SCHEMA, false));
 }
 
+/* Locks all of them as their DDL will, before the first of them is changed. */
+static void
+lock_tables(void)
+{
+	Oid relids[lengthof(protected)];
+
+	for (int i = 0; i < (int) lengthof(protected); i++)
+		relids[i] = protected_relid(i);
+	es_table_lock(relids, lengthof(relids), AccessExclusiveLock);
+}
+
 /* Makes the policies that are missing, with the functions in that schema; true if any was. */
 bool
 es_policy_make(const char *schema)
@@ -96,6 +108,8 @@ es_policy_make(const char *schema)
 		{
 			if (OidIsValid(get_relation_policy_oid(protected_relid(i), names[k], true)))
 				continue;
+			if (!made)
+				lock_tables();
 			es_owner_run_ddl(psprintf(protected[i].ddl[k], quoted));
 			made = true;
 		}
@@ -119,6 +133,9 @@ es_policy_enable(void)
 {
 	bool changed = false;
 
+	if (es_policy_is_enabled())
+		return false;
+	lock_tables();
 	for (int i = 0; i < (int) lengthof(protected); i++)
 	{
 		if (is_enabled(protected_relid(i)))

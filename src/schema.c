@@ -274,12 +274,11 @@ const int es_schema_nobjects = lengthof(es_schema_objects);
 const char *const es_schema_migrations[ES_STORE_VERSION] = {
 	"SELECT 1",
 	/*
-	 * Version 2 publishes.  Its relations are made as all that is missing is; but
-	 * who appends with the code of version 1 holds no marker: let them end.
+	 * Version 2 publishes.  Its relations are made as all that is missing is; but an
+	 * appender with the code of version 1 holds no marker: the lock lets it end.
 	 */
-	"LOCK TABLE es.events IN SHARE ROW EXCLUSIVE MODE",
-	/* Version 3 locks streams by other hashes: let those end who hold the old ones. */
-	"LOCK TABLE es.events IN SHARE ROW EXCLUSIVE MODE;"
+	"SELECT 1",
+	/* Version 3 locks streams by other hashes: the lock lets those end that hold the old ones. */
 	"ALTER TABLE es.store ADD COLUMN salt pg_catalog.int8;"
 	"UPDATE es.store SET salt = " ES_SALT_NEW ";"
 	"ALTER TABLE es.store ALTER COLUMN salt SET NOT NULL;" ES_SALT_COMMENT,
