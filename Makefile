@@ -9,7 +9,8 @@
 #	make baseline		the counts of instructions that the checks compare with
 #	make stress		publishing under two million events and crashes, and all harm
 #				there is under 200,000; 25 minutes at most
-#	make mutants		proves the tests: broken stores that they must notice
+#	make mutants		proves the tests: broken stores that they must notice; SHARE=2/3
+#				runs the second of three shares
 
 EXTENSION   = pg_eventstore
 EXTVERSION := $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" pg_eventstore.control)
@@ -38,7 +39,7 @@ bench:
 bench-quick bench-long:
 	@script/bench $(@:bench-%=%) $(ROWS)
 mutants:
-	@test/mutants/run
+	@SHARE=$(SHARE) test/mutants/run
 
 else
 

@@ -258,12 +258,14 @@ common_path() {
 
 # Copies the project into a directory of the work directory, builds it there and
 # installs it into a private installation.  Prints the path of its pg_config.
-# Further arguments are for make.
+# Further arguments are for make.  ES_OBJECTS has objects of the same build, for all
+# sources that are older.
 build_private() {
 	local dir=$1
 
 	shift
 	copy_tree "$dir/tree"
+	[ -z "${ES_OBJECTS:-}" ] || cp -p "$ES_OBJECTS"/*.o "$dir/tree/src"
 	build_copy "$dir" "$@"
 }
 
