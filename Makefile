@@ -21,6 +21,8 @@ DATA_built  = pg_eventstore--$(EXTVERSION).sql
 DATA        = $(wildcard sql/pg_eventstore--*--*.sql)
 PGFILEDESC  = "pg_eventstore - an event store in PostgreSQL"
 
+PG_CPPFLAGS = -DES_VERSION='"$(EXTVERSION)"'
+
 # What PostgreSQL's own headers need, no more.  Warnings are errors in the checks.
 PG_CFLAGS   = -std=gnu99 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers -Wno-cast-function-type $(WERROR)
@@ -47,7 +49,7 @@ PG_CONFIG  ?= pg_config
 PGXS       := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
-$(OBJS): $(wildcard src/*.h)
+$(OBJS): $(wildcard src/*.h) pg_eventstore.control
 
 pg_eventstore--$(EXTVERSION).sql: sql/pg_eventstore.sql
 	cp $< $@

@@ -394,12 +394,26 @@ sleep_a_while(EsSlot *slot, long left)
 	}
 }
 
+/* Says, before a session waits, that nothing will come by itself. */
+static void
+tell_unpublished(EsSlot *slot)
+{
+	if (RecoveryInProgress() || es_shared_publishes(slot))
+		return;
+	ereport(NOTICE,
+			(errmsg("no publisher runs: nothing is published until es_start_worker() or "
+					"es_publish() is called"),
+			 errhint("Call es_start_worker() after each start of the server, or add pg_eventstore "
+					 "to shared_preload_libraries, which starts publishers by itself.")));
+}
+
 /* Waits until the horizon is at the target, or the time has come; answers the horizon. */
 static int64
 wait_until(int64 target, int64 until)
 {
 	EsSlot *slot = es_shared_mine();
 	int64   horizon;
+	bool    told = false;
 
 	if (slot != NULL)
 		ConditionVariablePrepareToSleep(&slot->published);
@@ -409,6 +423,9 @@ wait_until(int64 target, int64 until)
 
 		if (left == 0)
 			break;
+		if (!told)
+			tell_unpublished(slot);
+		told = true;
 		sleep_a_while(slot, left);
 	}
 	ConditionVariableCancelSleep();

@@ -68,9 +68,12 @@ leave_slot(int code, Datum arg)
 	{
 		slot->pid = 0;
 		slot->publisher = NULL;
-		slot->state = slot->held > 0 ? ES_WORKER_HELD
-					  : code == 0    ? ES_WORKER_NONE
-									 : ES_WORKER_WANTED;
+		if (slot->held > 0)
+			slot->state = ES_WORKER_HELD;
+		else if (code != 0)
+			slot->state = ES_WORKER_WANTED;
+		else if (slot->state != ES_WORKER_RESTS)
+			slot->state = ES_WORKER_NONE;
 	}
 	LWLockRelease(shared->lock);
 	ConditionVariableBroadcast(&slot->changed);
@@ -232,6 +235,7 @@ yield_turn(Publisher *p)
 	/* nobody would ask for us because of what we would have tried again */
 	if (pause_length(p) < ES_POLL_IDLE || p->backoff > 0)
 		(void) pg_atomic_exchange_u32(&p->round.slot->dirty, 1);
+	set_state(p, ES_WORKER_RESTS);
 	proc_exit(0);
 }
 

@@ -24,6 +24,7 @@ bool es_settings_allow_maintenance = false;
 int  es_settings_channels_per_role = 100;
 
 static char *metadata_text = NULL;
+static char *version_text = NULL;
 static bool  allow_reset = false; /* read from the catalog by es_reset() */
 
 static bool check_metadata(char **newval, void **extra, GucSource source);
@@ -58,6 +59,11 @@ es_settings_init(void)
 		"pg_eventstore.channels_per_role", "How many channels a role may have made.",
 		"-1 means without limit. The store's owner and superusers are not limited.",
 		&es_settings_channels_per_role, 100, -1, INT_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("pg_eventstore.version",
+							   "The version of the library that this session has loaded.",
+							   "Cannot be set.", &version_text, "", PGC_INTERNAL,
+							   GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE, NULL, NULL, NULL);
+	SetConfigOption("pg_eventstore.version", ES_VERSION, PGC_INTERNAL, PGC_S_DYNAMIC_DEFAULT);
 	MarkGUCPrefixReserved("pg_eventstore");
 }
 

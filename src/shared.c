@@ -13,6 +13,10 @@
  * tells one life of the server from the next: the names of transactions in the
  * lock manager begin anew after a crash too, when the postmaster goes on and its
  * start time stays.
+ *
+ * It also outlives an update of the library, where that is not preloaded.  A library
+ * that knows another layout raises an error and attaches to nothing: two memories would
+ * count for P2 what only one may count.
  */
 #include "postgres.h"
 
@@ -123,34 +127,88 @@ make_lock(bool preloaded, EsShared *s)
 	return lock;
 }
 
+static void
+init_shared(EsShared *s, bool preloading)
+{
+	int nslots = preloading ? ES_SLOTS_PRELOADED : ES_SLOTS_LATE;
+
+	memset(s, 0, shared_size(nslots));
+	s->layout = ES_SHARED_LAYOUT;
+	if (!pg_strong_random(&s->life, sizeof(s->life)))
+		s->life = GetCurrentTimestamp();
+	s->preloaded = preloading;
+	s->nslots = nslots;
+	s->lock = make_lock(preloading, s);
+	pg_atomic_init_u64(&s->lazy_begun, 0);
+	pg_atomic_init_u64(&s->lazy_ended, 0);
+	/* a restart may have brought prepared transactions back: to be looked up */
+	pg_atomic_init_u64(&s->barrier, ES_BARRIER_PREPARED);
+	for (int i = 0; i < nslots; i++)
+		init_slot(&s->slots[i]);
+}
+
+/* The memory that stands is not of this library's layout. */
+pg_noreturn static void
+raise_other_library(const char *detail)
+{
+	LWLockRelease(AddinShmemInitLock);
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("pg_eventstore's shared memory was made by another version of the library"),
+			 errdetail_internal("%s.", detail), errhint("Restart the server.")));
+}
+
+/*
+ * Finds the memory, or has room made for it; the caller holds AddinShmemInitLock.
+ * ShmemInitStruct() refuses another size than the one that stands by an error without a
+ * code of its own.  It has released its lock then, and changed nothing.
+ */
+static EsShared *
+find_shared(Size size, bool *found)
+{
+	MemoryContext context = CurrentMemoryContext;
+	EsShared *volatile s = NULL;
+
+	PG_TRY();
+	{
+		s = ShmemInitStruct("pg_eventstore", size, found);
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		if (geterrcode() != ERRCODE_INTERNAL_ERROR)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		/* the error has begun the count of held interrupts anew, and our lock is in it */
+		HOLD_INTERRUPTS();
+		raise_other_library(error->message);
+	}
+	PG_END_TRY();
+	return s;
+}
+
 /* Attaches to the memory, or makes it. */
 static void
 attach(bool preloading)
 {
-	bool found;
-	int  nslots = preloading ? ES_SLOTS_PRELOADED : ES_SLOTS_LATE;
-	Size size = MAXALIGN(shared_size(ES_SLOTS_LATE)) + sizeof(LWLock);
+	EsShared *s;
+	bool      found;
+	Size      size = MAXALIGN(shared_size(ES_SLOTS_LATE)) + sizeof(LWLock);
 
 	if (preloading)
 		size = shared_size(ES_SLOTS_PRELOADED);
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	shared = ShmemInitStruct("pg_eventstore", size, &found);
+	s = find_shared(size, &found);
 	if (!found)
-	{
-		memset(shared, 0, shared_size(nslots));
-		if (!pg_strong_random(&shared->life, sizeof(shared->life)))
-			shared->life = GetCurrentTimestamp();
-		shared->preloaded = preloading;
-		shared->nslots = nslots;
-		shared->lock = make_lock(preloading, shared);
-		pg_atomic_init_u64(&shared->lazy_begun, 0);
-		pg_atomic_init_u64(&shared->lazy_ended, 0);
-		/* a restart may have brought prepared transactions back: to be looked up */
-		pg_atomic_init_u64(&shared->barrier, ES_BARRIER_PREPARED);
-		for (int i = 0; i < nslots; i++)
-			init_slot(&shared->slots[i]);
-	}
+		init_shared(s, preloading);
+	else if (s->layout != ES_SHARED_LAYOUT)
+		raise_other_library(psprintf("The memory has layout %lld, the library knows layout %d",
+									 (long long) s->layout, ES_SHARED_LAYOUT));
 	LWLockRelease(AddinShmemInitLock);
+	shared = s;
 }
 
 static void
@@ -226,6 +284,26 @@ EsSlot *
 es_shared_mine_if_known(void)
 {
 	return mine;
+}
+
+/*
+ * Does a publisher serve this slot, or will one come by itself?  Preloaded, one that is
+ * not there is on its way, or rests, or waits for room.
+ */
+bool
+es_shared_publishes(EsSlot *slot)
+{
+	EsShared *s = es_shared();
+	bool      publishes;
+
+	if (slot == NULL)
+		return false;
+	LWLockAcquire(s->lock, LW_SHARED);
+	publishes =
+		slot->pid != 0 ||
+		(s->preloaded && (slot->state != ES_WORKER_NONE || pg_atomic_read_u32(&slot->dirty) != 0));
+	LWLockRelease(s->lock);
+	return publishes;
 }
 
 /* Gives a slot back; the caller holds the lock. */
@@ -391,7 +469,7 @@ release_held(void)
 	{
 		LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 		if (--held[i]->held == 0)
-			held[i]->state = ES_WORKER_NONE;
+			held[i]->state = shared->preloaded ? ES_WORKER_WANTED : ES_WORKER_NONE;
 		LWLockRelease(shared->lock);
 		es_shared_wake(held[i]);
 		/* who has appended meanwhile has woken a launcher that had to wait for us */

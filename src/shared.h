@@ -24,7 +24,8 @@ typedef enum EsWorkerState
 	ES_WORKER_IDLE,
 	ES_WORKER_BUSY,
 	ES_WORKER_BACKOFF, /* it has met an error and will try again */
-	ES_WORKER_HELD     /* a statement about the database keeps it away */
+	ES_WORKER_HELD,    /* a statement about the database keeps it away */
+	ES_WORKER_RESTS    /* it has made room for another store's, and comes when it is asked for */
 } EsWorkerState;
 
 typedef struct EsSlot
@@ -62,8 +63,15 @@ typedef struct EsSlot
 /* In EsShared.barrier: a prepared transaction; a running one is 1. */
 #define ES_BARRIER_PREPARED (UINT64CONST(1) << 32)
 
+/*
+ * To be raised whenever EsShared or EsSlot changes: a library of one layout refuses the
+ * memory of another.
+ */
+#define ES_SHARED_LAYOUT 1
+
 typedef struct EsShared
 {
+	int64   layout; /* stays the first member */
 	LWLock *lock;
 	int64   life; /* a number of this life of the server: its transactions' names */
 	bool    preloaded;
@@ -94,6 +102,7 @@ extern EsSlot   *es_shared_slot(Oid database);
 extern EsSlot   *es_shared_mine(void);
 extern EsSlot   *es_shared_mine_if_known(void);
 extern void      es_shared_free(EsSlot *slot);
+extern bool      es_shared_publishes(EsSlot *slot);
 extern bool      es_shared_note_error(EsSlot *slot, const char *message);
 extern void      es_shared_wake(EsSlot *slot);
 extern void      es_shared_wake_launcher(void);

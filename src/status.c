@@ -20,10 +20,12 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "errors.h"
 #include "load.h"
 #include "log.h"
 #include "marker.h"
@@ -35,6 +37,7 @@
 #include "tenant.h"
 #include "tick.h"
 
+PG_FUNCTION_INFO_V1(es_status_store);
 PG_FUNCTION_INFO_V1(es_status_outbox);
 PG_FUNCTION_INFO_V1(es_status_publisher);
 PG_FUNCTION_INFO_V1(es_status_holders);
@@ -123,17 +126,26 @@ measure_lag(const EsStore *store)
 	return lag;
 }
 
+/* What a slot's publisher is about, as it is shown. */
 static const char *
-state_name(EsWorkerState state)
+state_name(const EsSlot *slot)
 {
 	static const char *const names[] = {
 		[ES_WORKER_NONE] = "none",         [ES_WORKER_WANTED] = "wanted",
 		[ES_WORKER_NO_SLOT] = "no room",   [ES_WORKER_STARTING] = "starting",
 		[ES_WORKER_IDLE] = "idle",         [ES_WORKER_BUSY] = "busy",
 		[ES_WORKER_BACKOFF] = "backs off", [ES_WORKER_HELD] = "held",
+		[ES_WORKER_RESTS] = "rests",
 	};
+	bool launches = es_shared()->preloaded;
 
-	return names[state];
+	/* the launcher starts what is wanted, and what has something to publish */
+	if (!launches && slot->state == ES_WORKER_WANTED)
+		return names[ES_WORKER_NONE];
+	if (launches && slot->state == ES_WORKER_NONE &&
+		pg_atomic_read_u32((pg_atomic_uint32 *) &slot->dirty) != 0)
+		return names[ES_WORKER_WANTED];
+	return names[slot->state];
 }
 
 /* A copy of a slot; an unused one where there is none. */
@@ -206,6 +218,72 @@ finish_row(EsRows *rows, Row *row)
 	row->n = 0;
 }
 
+/* Looks for the store and the shared memory; raises where one of them cannot be used. */
+static void
+find_store_and_memory(void)
+{
+	(void) es_store();
+	(void) es_shared();
+}
+
+/*
+ * Does a piece of work that only looks, and catches the errors that say that there is no
+ * store which this library can use.  Those are our own, and raised with no lightweight lock
+ * held, so that to end what the work has begun is enough, and no subtransaction is needed,
+ * which a parallel query could not have.  Answers the error, or NULL.
+ */
+static ErrorData *
+catch_unusable(void (*work)(void))
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner caller = CurrentResourceOwner;
+	ResourceOwner own = ResourceOwnerCreate(caller, "pg_eventstore status");
+	ErrorData *volatile error = NULL;
+
+	CurrentResourceOwner = own;
+	PG_TRY();
+	{
+		work();
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_ES_NO_STORE &&
+			geterrcode() != ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	ResourceOwnerRelease(own, RESOURCE_RELEASE_BEFORE_LOCKS, error == NULL, false);
+	ResourceOwnerRelease(own, RESOURCE_RELEASE_LOCKS, error == NULL, false);
+	ResourceOwnerRelease(own, RESOURCE_RELEASE_AFTER_LOCKS, error == NULL, false);
+	CurrentResourceOwner = caller;
+	ResourceOwnerDelete(own);
+	return error;
+}
+
+/*
+ * es_status' first question: the version of the tables, or why there is no store that this
+ * library can use, which any role may know.
+ */
+Datum
+es_status_store(PG_FUNCTION_ARGS)
+{
+	EsRows     rows = es_rows_begin(fcinfo);
+	ErrorData *error = catch_unusable(find_store_and_memory);
+	Row        row = {0};
+
+	if (error == NULL)
+		(void) es_status_check_monitor();
+	put(&row, Int32GetDatum(ES_STORE_VERSION), error != NULL);
+	put_text(&row, error == NULL ? "" : error->message);
+	put_text(&row, error == NULL || error->detail == NULL ? "" : error->detail);
+	put_text(&row, error == NULL || error->hint == NULL ? "" : error->hint);
+	finish_row(&rows, &row);
+	return (Datum) 0;
+}
+
 /* es_stat_publisher's own columns: one row. */
 Datum
 es_status_publisher(PG_FUNCTION_ARGS)
@@ -222,7 +300,7 @@ es_status_publisher(PG_FUNCTION_ARGS)
 	put_time(&row, lag.since);
 	put_pid(&row, slot.pid);
 	put_text(&row, RecoveryInProgress()        ? "standby"
-				   : OidIsValid(slot.database) ? state_name(slot.state)
+				   : OidIsValid(slot.database) ? state_name(&slot)
 											   : "no slot");
 	put_time(&row, slot.pid == 0 ? 0 : slot.started_at);
 	put_count(&row, &slot.ticks);
@@ -339,8 +417,8 @@ put_worker(EsRows *rows, const char *kind, const EsSlot *slot)
 	put_text(&row, kind);
 	put_text(&row, database == NULL ? "" : database);
 	put_pid(&row, slot == NULL ? es_shared()->launcher_pid : slot->pid);
-	put_text(&row, slot == NULL ? (es_shared()->launcher_pid == 0 ? "none" : "idle")
-								: state_name(slot->state));
+	put_text(&row,
+			 slot == NULL ? (es_shared()->launcher_pid == 0 ? "none" : "idle") : state_name(slot));
 	put_time(&row, slot == NULL || slot->pid == 0 ? 0 : slot->started_at);
 	put_text(&row, slot == NULL ? "" : slot->error);
 	put_time(&row, slot == NULL ? 0 : slot->error_at);
