@@ -459,7 +459,26 @@ AS 'MODULE_PATHNAME', 'es_status_tenants' LANGUAGE C STABLE PARALLEL SAFE ROWS 1
 COMMENT ON FUNCTION pg_eventstore_tenants() IS
 'How roles are bound to tenants; for members of pg_monitor and the store''s owner.';
 
-CREATE FUNCTION es_status() RETURNS TABLE (
+-- es_status() in three steps, each a function of its own: what a step calls is looked for in the
+-- library only when the step is called, which the one before decides.  The first step needs what
+-- every library has had, the last one a store that is ready.
+
+CREATE FUNCTION pg_eventstore_loaded(stream text DEFAULT 'any') RETURNS text
+AS 'MODULE_PATHNAME', 'es_category' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION pg_eventstore_loaded(text) IS
+'Loads the library, of whatever version, so that pg_eventstore.version can be asked for.';
+
+CREATE FUNCTION pg_eventstore_store() RETURNS TABLE (
+    tables integer,
+    problem text,
+    detail text,
+    hint text
+)
+AS 'MODULE_PATHNAME', 'es_status_store' LANGUAGE C STABLE PARALLEL SAFE ROWS 1;
+COMMENT ON FUNCTION pg_eventstore_store() IS
+'The version of the store''s tables, or why the library cannot use the store; for members of pg_monitor and the store''s owner.';
+
+CREATE FUNCTION pg_eventstore_details() RETURNS TABLE (
     topic text,
     status text,
     detail text,
@@ -467,16 +486,33 @@ CREATE FUNCTION es_status() RETURNS TABLE (
 )
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
 BEGIN ATOMIC
-WITH p AS (
-    SELECT s.*, w.preloaded, pg_catalog.pg_is_in_recovery() AS standby,
-        s.lag OPERATOR(pg_catalog.>) '5s'::interval AS late
-    FROM es_stat_publisher AS s, pg_eventstore_publisher() AS w
-), h AS (
+WITH h AS (
     SELECT t.pid, t.floor, a.application_name, a.usename, a.state, x.gid,
+        x.gid IS NOT NULL OR a.state OPERATOR(pg_catalog.=) 'idle in transaction' AS idle,
         pg_catalog.date_trunc('second', GREATEST('0'::interval, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) COALESCE(a.xact_start, x.prepared))) AS age
     FROM pg_eventstore_holders() AS t
     LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid OPERATOR(pg_catalog.=) t.pid
     LEFT JOIN pg_catalog.pg_prepared_xacts AS x ON x.transaction OPERATOR(pg_catalog.=) t.prepared
+), s AS (
+    SELECT s.*, w.preloaded, pg_catalog.pg_is_in_recovery() AS standby,
+        s.lag_events OPERATOR(pg_catalog.>) 0 AS waits,
+        s.lag OPERATOR(pg_catalog.>) '1s'::interval AS lags,
+        s.lag OPERATOR(pg_catalog.>) '5s'::interval AS late,
+        pg_catalog.date_trunc('second', s.lag) AS since,
+        CASE WHEN s.lag_events OPERATOR(pg_catalog.=) 0 THEN 'no event waits'
+             WHEN s.lag_events OPERATOR(pg_catalog.=) 1 THEN '1 event waits'
+             ELSE pg_catalog.format('%s events wait', s.lag_events) END AS waiting,
+        s.holder_pid IS NOT NULL OR s.holder_gid IS NOT NULL AS held,
+        COALESCE((SELECT pg_catalog.bool_or(h.idle) FROM h), false) AS idle,
+        s.pid IS NULL AND s.state OPERATOR(pg_catalog.=) 'no room' AS no_room,
+        s.pid IS NULL AND w.preloaded AND s.state OPERATOR(pg_catalog.=) ANY ('{wanted,starting,held,rests}'::text[]) AS comes
+    FROM es_stat_publisher AS s, pg_eventstore_publisher() AS w
+), p AS (
+    SELECT s.*,
+        NOT s.standby AND s.pid IS NULL AND NOT s.comes AND NOT s.no_room AS gone,
+        s.pid IS NOT NULL AND s.late AND NOT s.held AS stuck,
+        s.waits AND s.held AND (s.lags OR s.idle) AS held_up
+    FROM s
 )
 SELECT 'preload'::text,
     CASE WHEN p.preloaded THEN 'ok' ELSE 'notice' END,
@@ -487,42 +523,66 @@ FROM p
 UNION ALL
 SELECT 'publisher',
     CASE WHEN p.standby THEN 'ok'
-         WHEN p.pid IS NULL AND (p.preloaded OR p.lag_events OPERATOR(pg_catalog.>) 0) THEN 'error'
-         WHEN p.pid IS NULL THEN 'notice'
-         WHEN p.state OPERATOR(pg_catalog.=) 'backs off' THEN 'error'
-         WHEN p.late AND p.holder_pid IS NULL AND p.holder_gid IS NULL THEN 'error'
+         WHEN p.gone AND (p.preloaded OR p.waits) THEN 'error'
+         WHEN p.gone THEN 'notice'
+         WHEN (p.no_room OR p.comes) AND p.late THEN 'error'
+         WHEN p.no_room AND p.waits THEN 'warning'
+         WHEN p.comes AND p.state OPERATOR(pg_catalog.=) 'rests' AND NOT p.lags THEN 'ok'
+         WHEN p.no_room OR p.comes THEN 'notice'
+         WHEN p.state OPERATOR(pg_catalog.=) 'backs off' OR p.stuck THEN 'error'
          ELSE 'ok' END,
     CASE WHEN p.standby THEN 'This is a standby: it shows what the primary has published.'
-         WHEN p.pid IS NULL AND p.state OPERATOR(pg_catalog.=) 'no room'
+         WHEN p.no_room AND p.waits
          THEN pg_catalog.format('The server has no room for another background worker: max_worker_processes is %s.', pg_catalog.current_setting('max_worker_processes'))
+         WHEN p.no_room
+         THEN pg_catalog.format('The publisher waits for its turn: max_worker_processes is %s, and other workers use the places.', pg_catalog.current_setting('max_worker_processes'))
+         WHEN p.comes AND p.late THEN pg_catalog.format('No publisher runs, and none has come: %s, the first for %s.', p.waiting, p.since)
+         WHEN p.comes AND p.state OPERATOR(pg_catalog.=) 'rests' THEN 'The publisher rests: another database uses its place; it comes when events wait.'
+         WHEN p.comes AND p.state OPERATOR(pg_catalog.=) 'held' THEN 'A statement about the database keeps the publisher away until it has ended.'
+         WHEN p.comes THEN 'The publisher is about to start.'
          WHEN p.state OPERATOR(pg_catalog.=) 'no slot' THEN 'More databases have an event store than shared memory has room for.'
-         WHEN p.pid IS NULL AND p.last_error IS NOT NULL
+         WHEN p.gone AND p.last_error IS NOT NULL
          THEN pg_catalog.format('No publisher runs. The last one ended with: %s', p.last_error)
-         WHEN p.pid IS NULL THEN 'No publisher runs.'
+         WHEN p.gone THEN 'No publisher runs.'
          WHEN p.state OPERATOR(pg_catalog.=) 'backs off'
          THEN pg_catalog.format('The publisher (pid %s) has met an error and tries again: %s', p.pid, p.last_error)
-         WHEN p.late AND p.holder_pid IS NULL AND p.holder_gid IS NULL
-         THEN pg_catalog.format('The publisher (pid %s) does not move: %s events wait, the first for %s.', p.pid, p.lag_events, p.lag)
+         WHEN p.stuck THEN pg_catalog.format('The publisher (pid %s) does not move: %s, the first for %s.', p.pid, p.waiting, p.since)
          ELSE pg_catalog.format('The publisher (pid %s) runs.', p.pid) END,
     CASE WHEN p.standby THEN NULL
-         WHEN p.pid IS NULL AND p.state OPERATOR(pg_catalog.=) 'no room' THEN 'Raise max_worker_processes; until then call es_publish().'
+         WHEN p.no_room OR p.comes AND p.state OPERATOR(pg_catalog.=) 'rests' AND NOT p.late
+         THEN 'Raise max_worker_processes: a publisher for each store and the launcher need a place each. es_publish() publishes meanwhile.'
          WHEN p.state OPERATOR(pg_catalog.=) 'no slot' AND p.preloaded THEN 'Call es_publish() before reading, or move some databases to another server.'
          WHEN p.state OPERATOR(pg_catalog.=) 'no slot' THEN 'Preload the library, which makes more room; until then call es_publish().'
-         WHEN p.pid IS NULL AND NOT p.preloaded THEN 'Call es_start_worker(), or es_publish() before reading.'
-         WHEN p.pid IS NULL OR p.state OPERATOR(pg_catalog.=) 'backs off' THEN 'The server''s log tells more.'
-         WHEN p.late AND p.holder_pid IS NULL AND p.holder_gid IS NULL
-         THEN 'See whether the process is stopped, or waits for a lock (pg_stat_activity, pg_locks).' END
+         WHEN p.gone AND NOT p.preloaded THEN 'Call es_start_worker(), or es_publish() before reading.'
+         WHEN p.comes AND NOT p.late THEN 'Look again in a moment.'
+         WHEN p.gone OR p.comes OR p.state OPERATOR(pg_catalog.=) 'backs off' THEN 'The server''s log tells more. es_publish() publishes meanwhile.'
+         WHEN p.stuck THEN 'See whether the process is stopped, or waits for a lock (pg_stat_activity, pg_locks). es_publish() publishes meanwhile.' END
 FROM p
 UNION ALL
-SELECT 'horizon', 'ok',
-    pg_catalog.format('The horizon is at %s, the newest event at %s; %s events wait to be published.', p.horizon, p.head, p.lag_events),
-    NULL
+SELECT 'horizon',
+    CASE WHEN NOT p.waits THEN 'ok'
+         WHEN p.standby AND p.late THEN 'warning'
+         WHEN p.standby THEN 'ok'
+         WHEN p.gone OR p.stuck OR p.state OPERATOR(pg_catalog.=) 'backs off' THEN 'error'
+         WHEN (p.no_room OR p.comes) AND p.late THEN 'error'
+         WHEN p.no_room OR p.lags OR p.held_up THEN 'warning'
+         ELSE 'ok' END,
+    pg_catalog.format('The horizon is at %s, the newest event at %s; %s to be published%s.', p.horizon, p.head, p.waiting,
+        CASE WHEN NOT p.waits THEN ''
+             WHEN p.gone THEN ', and no publisher runs'
+             WHEN p.held_up THEN pg_catalog.format(', the first for %s: a transaction that has appended and has not ended holds the horizon', p.since)
+             WHEN p.lags THEN pg_catalog.format(', the first for %s', p.since)
+             ELSE '' END),
+    CASE WHEN NOT p.waits THEN NULL
+         WHEN p.standby AND p.late THEN 'Call es_status() on the primary.'
+         WHEN p.standby THEN NULL
+         WHEN p.gone AND NOT p.preloaded THEN 'Call es_start_worker(), or es_publish() before reading.'
+         WHEN p.held_up AND NOT p.gone THEN 'The row "holder" names the transaction.'
+         WHEN p.gone OR p.no_room OR p.lags OR p.state OPERATOR(pg_catalog.=) 'backs off' THEN 'See the row "publisher".' END
 FROM p
 UNION ALL
 SELECT 'holder',
-    CASE WHEN p.lag_events OPERATOR(pg_catalog.>) 0
-              AND (h.gid IS NOT NULL OR h.age OPERATOR(pg_catalog.>) '5s'::interval OR h.state OPERATOR(pg_catalog.=) 'idle in transaction')
-         THEN 'warning' ELSE 'ok' END,
+    CASE WHEN p.waits AND (p.lags OR h.idle) THEN 'warning' ELSE 'ok' END,
     CASE WHEN h.gid IS NOT NULL
          THEN pg_catalog.format('Prepared transaction "%s" has appended and waits for COMMIT PREPARED since %s: nothing from position %s on is published.', h.gid, h.age, h.floor)
          ELSE pg_catalog.format('Process %s (%s, %s) has appended and has not committed since %s, %s: nothing from position %s on is published.',
@@ -558,6 +618,65 @@ SELECT 'tenants',
          WHEN t.unknown IS NOT NULL THEN 'If it was renamed, bind it by its new name; if it is gone, es_revoke_tenant(role, ''*'') forgets it.'
          WHEN t.free IS NOT NULL THEN 'Give applications another role.' END
 FROM pg_eventstore_tenants() AS t;
+END;
+COMMENT ON FUNCTION pg_eventstore_details() IS
+'What es_status() says of a store that is ready.';
+
+CREATE FUNCTION pg_eventstore_status() RETURNS TABLE (
+    topic text,
+    status text,
+    detail text,
+    hint text
+)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
+BEGIN ATOMIC
+WITH s AS MATERIALIZED (
+    SELECT t.tables, t.problem, t.detail, t.hint FROM pg_eventstore_store() AS t
+)
+SELECT 'store'::text,
+    CASE WHEN s.problem IS NULL THEN 'ok' ELSE 'error' END,
+    CASE WHEN s.problem IS NULL
+         THEN pg_catalog.format('The store is ready: the library is of version %s, its functions of version %s, the tables of version %s.',
+             pg_catalog.current_setting('pg_eventstore.version'),
+             (SELECT e.extversion FROM pg_catalog.pg_extension AS e WHERE e.extname OPERATOR(pg_catalog.=) 'pg_eventstore'), s.tables)
+         ELSE pg_catalog.concat_ws(' ', pg_catalog.concat(CASE WHEN pg_catalog.starts_with(s.problem, 'pg_') THEN s.problem
+             ELSE pg_catalog.upper(pg_catalog.left(s.problem, 1)) OPERATOR(pg_catalog.||) pg_catalog.substr(s.problem, 2) END, '.'), s.detail) END,
+    s.hint
+FROM s
+UNION ALL
+SELECT (r.line).topic, (r.line).status, (r.line).detail, (r.line).hint
+FROM (SELECT pg_eventstore_details() AS line FROM s WHERE s.problem IS NULL) AS r;
+END;
+COMMENT ON FUNCTION pg_eventstore_status() IS
+'What es_status() says where the library is not older than the functions.';
+
+CREATE FUNCTION es_status() RETURNS TABLE (
+    topic text,
+    status text,
+    detail text,
+    hint text
+)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
+BEGIN ATOMIC
+WITH v AS MATERIALIZED (
+    SELECT w.library, w.functions,
+        w.library IS NULL OR pg_catalog.string_to_array(w.library, '.')::pg_catalog.int4[]
+            OPERATOR(pg_catalog.<) pg_catalog.string_to_array(w.functions, '.')::pg_catalog.int4[] AS is_older
+    FROM (SELECT CASE WHEN pg_eventstore_loaded() IS NOT NULL THEN pg_catalog.current_setting('pg_eventstore.version', true) END AS library,
+              e.extversion AS functions
+          FROM pg_catalog.pg_extension AS e WHERE e.extname OPERATOR(pg_catalog.=) 'pg_eventstore') AS w
+)
+SELECT 'library'::text,
+    CASE WHEN v.is_older THEN 'error' ELSE 'warning' END,
+    CASE WHEN v.is_older
+         THEN pg_catalog.format('The library that this session has loaded (version %s) is older than its functions (version %s).', COALESCE(v.library, '0.1.1 or older'), v.functions)
+         ELSE pg_catalog.format('The library (version %s) is newer than its functions (version %s).', v.library, v.functions) END,
+    CASE WHEN v.is_older THEN pg_catalog.format('Install version %s on this server, where it is not installed, and restart the server.', v.functions)
+         ELSE 'Run ALTER EXTENSION pg_eventstore UPDATE.' END
+FROM v WHERE v.is_older OR v.library OPERATOR(pg_catalog.<>) v.functions
+UNION ALL
+SELECT (r.line).topic, (r.line).status, (r.line).detail, (r.line).hint
+FROM (SELECT pg_eventstore_status() AS line FROM v WHERE NOT v.is_older) AS r;
 END;
 COMMENT ON FUNCTION es_status() IS
 'How the store is doing, in sentences: what is well, what is not, and what to do.';
