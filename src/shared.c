@@ -32,6 +32,12 @@
 #include "compat.h"
 #include "shared.h"
 
+/*
+ * To be raised whenever EsShared or EsSlot changes: a library of one layout refuses the
+ * memory of another.
+ */
+#define ES_LAYOUT 1
+
 #define ES_SLOTS_PRELOADED 256
 #define ES_SLOTS_LATE      16
 
@@ -133,7 +139,7 @@ init_shared(EsShared *s, bool preloading)
 	int nslots = preloading ? ES_SLOTS_PRELOADED : ES_SLOTS_LATE;
 
 	memset(s, 0, shared_size(nslots));
-	s->layout = ES_SHARED_LAYOUT;
+	s->layout = ES_LAYOUT;
 	if (!pg_strong_random(&s->life, sizeof(s->life)))
 		s->life = GetCurrentTimestamp();
 	s->preloaded = preloading;
@@ -204,9 +210,9 @@ attach(bool preloading)
 	s = find_shared(size, &found);
 	if (!found)
 		init_shared(s, preloading);
-	else if (s->layout != ES_SHARED_LAYOUT)
+	else if (s->layout != ES_LAYOUT)
 		raise_other_library(psprintf("The memory has layout %lld, the library knows layout %d",
-									 (long long) s->layout, ES_SHARED_LAYOUT));
+									 (long long) s->layout, ES_LAYOUT));
 	LWLockRelease(AddinShmemInitLock);
 	shared = s;
 }

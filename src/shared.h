@@ -63,15 +63,9 @@ typedef struct EsSlot
 /* In EsShared.barrier: a prepared transaction; a running one is 1. */
 #define ES_BARRIER_PREPARED (UINT64CONST(1) << 32)
 
-/*
- * To be raised whenever EsShared or EsSlot changes: a library of one layout refuses the
- * memory of another.
- */
-#define ES_SHARED_LAYOUT 1
-
 typedef struct EsShared
 {
-	int64   layout; /* stays the first member */
+	int64   layout; /* ES_LAYOUT; stays the first member */
 	LWLock *lock;
 	int64   life; /* a number of this life of the server: its transactions' names */
 	bool    preloaded;

@@ -60,7 +60,7 @@ is(value(q(SELECT kind, database, pid = (SELECT pid FROM pg_stat_activity WHERE 
 	"launcher||t|idle\npublisher|postgres|t|idle", 'es_stat_workers');
 is(value(q(SELECT count(*) FROM es_outbox)), '0', 'es_outbox is empty');
 is(value(q(SELECT string_agg(topic || ' ' || status, ', ' ORDER BY topic) FROM es_status())),
-	'horizon ok, notifications ok, preload ok, publisher ok, tenants ok', 'es_status() says that all is well');
+	'horizon ok, notifications ok, preload ok, publisher ok, store ok, tenants ok', 'es_status() says that all is well');
 is(value(q(SELECT count(*) FROM es_status() WHERE status <> 'ok' AND hint IS NULL)), '0', 'what is not has a hint');
 
 # an appender that is idle in its transaction

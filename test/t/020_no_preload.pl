@@ -26,12 +26,15 @@ sub value
 
 # by hand, with no worker at all
 is(es_publisher_pid($node), '', 'without preloading no worker comes by itself');
-is(value(q(SELECT string_agg(topic || ' ' || status, ', ' ORDER BY topic) FROM es_status())), 'horizon ok, notifications ok, preload notice, publisher notice, tenants ok',
+is(value(q(SELECT string_agg(topic || ' ' || status, ', ' ORDER BY topic) FROM es_status())), 'horizon ok, notifications ok, preload notice, publisher notice, store ok, tenants ok',
 	'es_status() says so');
 value(q(SELECT es_append('a-1', 0, 'T', '{}')));
 is(value('SELECT count(*) FROM es_read()'), '0', 'nothing is published by itself');
 is(value(q(EXPLAIN (COSTS OFF) SELECT * FROM es_load('a-1'))), 'Custom Scan (es_load)', 'the first statement of a session is planned with the library');
-is(value(q(SELECT status, hint LIKE '%es_start_worker()%' FROM es_status() WHERE topic = 'publisher')), 'error|t', 'es_status() says what to do');
+is(value(q(SELECT string_agg(topic || ' ' || status, ', ' ORDER BY topic) FROM es_status() WHERE hint LIKE '%es_start_worker()%es_publish()%')),
+	'horizon error, publisher error', 'F3: es_status() says in both rows that nothing is published, and what to do');
+is(value(q(SELECT detail FROM es_status() WHERE topic = 'horizon')), 'The horizon is at 0, the newest event at 1; 1 event waits to be published, and no publisher runs.',
+	'F3, F9: in a sentence');
 my $waiter = EsClient->new($node, name => 'waiter');
 $waiter->tell(q(SELECT es_wait(1, '1h')));
 es_poll_in($node, 'postgres', q(SELECT state = 'active' AND wait_event_type = 'Extension' FROM pg_stat_activity WHERE application_name = 'waiter'), 'es_wait() waits');
@@ -68,7 +71,7 @@ is(es_publisher_pid($node), $pid, 'es_start_worker() starts one and answers its 
 is(value('SELECT es_start_worker()'), $pid, 'again: the same');
 es_publishes_ok($node, 'O4: it publishes');
 ok($listener->await_upto(value('SELECT es_head()')), 'and tells listeners');
-is(value(q(SELECT status FROM es_status() WHERE topic = 'publisher')), 'ok', 'es_status() says that it is well');
+is(value(q(SELECT string_agg(status, ' ') FROM es_status() WHERE topic IN ('publisher', 'horizon'))), 'ok ok', 'es_status() says that it is well');
 is(value(q(SELECT kind, state FROM es_stat_workers)), 'publisher|idle', 'es_stat_workers shows no launcher');
 my @both = map { EsClient->new($node) } 0 .. 1;
 kill 'TERM', $pid;
@@ -160,6 +163,7 @@ foreach my $db (grep { $_ ne $in } @dbs)
 	es_poll_in($node, $db, q(SELECT status = 'error' AND detail LIKE '%no room%max_worker_processes is 2%' AND hint LIKE '%es_publish()%'
 		FROM es_status() WHERE topic = 'publisher'), "es_status() says that there is no room for $db");
 	is(value(qq(SELECT state FROM es_stat_workers WHERE database = '$db'), $db), 'no room', 'and so does es_stat_workers');
+	is(value(q(SELECT status, detail ~ '1 event waits to be published, the first for 0' FROM es_status() WHERE topic = 'horizon'), $db), 'error|t', 'F3: and the horizon says what waits');
 	is(value('SELECT es_publish() >= es_head()', $db), 't', 'O4: es_publish() publishes there');
 	value(q(SELECT es_append('turn-4', -1, 'T', '{}')), $db);
 }
