@@ -156,6 +156,20 @@ close_load(void *reader)
 	pfree(load);
 }
 
+static int
+indexes_of_load(void *reader, Oid *indexes)
+{
+	indexes[0] = RelationGetRelid(((Load *) reader)->scan->index);
+	return 1;
+}
+
+/* What policies hide: the scan itself finds nothing else that is not wanted. */
+static int64
+removed_by_load(void *reader)
+{
+	return ((Load *) reader)->scan->hidden;
+}
+
 const EsReaderKind es_load_reader = {
 	.name = "es_load",
 	.function = es_load,
@@ -168,6 +182,8 @@ const EsReaderKind es_load_reader = {
 	.open = open_load,
 	.next = next_of_load,
 	.close = close_load,
+	.indexes = indexes_of_load,
+	.removed = removed_by_load,
 };
 
 /*

@@ -3,9 +3,15 @@
  *		Reads of the log: es_read, es_head.
  *
  * es_read merges index scans that are each in position order: one over the whole
- * log, or one for each category, or for each type where the user has made an
- * index on (type, position).  What the index does not sort out is filtered; so
+ * log, or one for each category, or type, or tenant, or combination of them that there
+ * is an index for (read_index.c).  What the index does not sort out is filtered; so
  * are names that are too many to merge.
+ *
+ * Where several indexes serve, each by itself leads to all rows that are wanted, in
+ * order.  So the reader may turn from one to another anywhere: it goes on behind the row
+ * that it has looked at last.  It begins with the index by category.  When it has looked
+ * at some rows in vain it asks which index is the narrowest from there on, and again
+ * after twice as many.
  *
  * What is published ends at the horizon that the caller's snapshot sees (P1, P3).
  */
@@ -25,6 +31,8 @@
 #include "filter.h"
 #include "load.h"
 #include "log.h"
+#include "policy.h"
+#include "read_index.h"
 #include "reader.h"
 #include "rows.h"
 #include "store.h"
@@ -34,8 +42,9 @@
 PG_FUNCTION_INFO_V1(es_read);
 PG_FUNCTION_INFO_V1(es_head);
 
-/* Filters of more names than this read the whole log instead of merging. */
-#define ES_MERGE_MAX 64
+/* So many rows are looked at in vain before the narrowest index is asked for; at most so many. */
+#define ES_PATIENCE     64
+#define ES_PATIENCE_MAX 8192
 
 /* One of the scans that are merged, with the row that it stands at. */
 typedef struct Branch
@@ -61,72 +70,6 @@ advance(const Merge *merge, Branch *branch)
 		branch->position = es_scan_int8(branch->slot, ES_EVENTS_POSITION);
 }
 
-/* Opens a scan over positions between after and before, of one name or of all. */
-static void
-open_branch(Branch *branch, Relation events, Oid index, Snapshot snapshot, text *name, int64 after,
-			int64 before)
-{
-	AttrNumber column = name == NULL ? 1 : 2;
-
-	branch->scan = es_load_scan(es_scan_begin(events, index, snapshot, name == NULL ? 2 : 3));
-	branch->scan->swap.strict = true; /* published rows are older than the tick that is seen */
-	if (name != NULL)
-		es_scan_text_key(branch->scan, 1, BTEqualStrategyNumber, name);
-	if (after > 0)
-		es_scan_int8_key(branch->scan, column, BTGreaterStrategyNumber, after);
-	es_scan_int8_key(branch->scan, column, BTLessStrategyNumber, before);
-	es_scan_seek(branch->scan);
-}
-
-/* The category that all streams of a prefix have, or NULL. */
-static text *
-category_of_prefix(text *prefix)
-{
-	if (prefix == NULL || memchr(VARDATA_ANY(prefix), '-', VARSIZE_ANY_EXHDR(prefix)) == NULL)
-		return NULL;
-	return es_event_category(prefix);
-}
-
-/* What the scans sort out by themselves is taken out of the filter. */
-static Merge
-open_merge(Relation events, const EsStore *store, EsFilter *filter, Snapshot snapshot, int64 after,
-		   int64 before, ScanDirection direction)
-{
-	Merge  merge = {1, NULL, direction};
-	Oid    index = store->events_position;
-	text  *category = category_of_prefix(filter->prefix);
-	text **names = NULL;
-
-	if (filter->ncategories >= 0 && filter->ncategories <= ES_MERGE_MAX)
-	{
-		index = store->events_category;
-		names = filter->categories;
-		merge.n = filter->ncategories;
-		filter->ncategories = -1;
-	}
-	else if (category != NULL)
-	{
-		index = store->events_category;
-		names = &category;
-	}
-	else if (filter->ntypes >= 0 && filter->ntypes <= ES_MERGE_MAX &&
-			 OidIsValid(store->events_type))
-	{
-		index = store->events_type;
-		names = filter->types;
-		merge.n = filter->ntypes;
-		filter->ntypes = -1;
-	}
-	merge.branches = palloc(Max(merge.n, 1) * sizeof(Branch));
-	for (int i = 0; i < merge.n; i++)
-	{
-		open_branch(&merge.branches[i], events, index, snapshot, names == NULL ? NULL : names[i],
-					after, before);
-		advance(&merge, &merge.branches[i]);
-	}
-	return merge;
-}
-
 /* The branch that comes next in position order, or NULL at the end. */
 static Branch *
 next_branch(Merge *merge)
@@ -147,13 +90,6 @@ next_branch(Merge *merge)
 	return best;
 }
 
-static void
-close_merge(Merge *merge)
-{
-	for (int i = 0; i < merge->n; i++)
-		es_scan_end(merge->branches[i].scan);
-}
-
 /* Arguments 2..6 and 9. */
 static EsFilter
 read_filter(FunctionCallInfo fcinfo)
@@ -171,13 +107,26 @@ read_filter(FunctionCallInfo fcinfo)
 
 typedef struct Read
 {
-	Relation      events;
-	EsFilter      filter;
-	Merge         merge;
-	Branch       *current;   /* whose row was the last answer */
-	bool          wants_all; /* the filter hardly ever refuses a row */
-	int64         left;
-	MemoryContext scratch; /* of the filter, for one row */
+	Relation        events;
+	Snapshot        snapshot;
+	EsPolicyReader *policies; /* of all scans */
+	EsFilter        asked;
+	EsFilter        filter; /* what the present index does not sort out of that */
+	EsReadNames     names;
+	EsReadRange     range; /* what the present merge began with */
+	EsReadIndex     choices[ES_READ_INDEX_MAX_CHOICES];
+	int             nchoices;
+	int             present;
+	int             nused; /* indexes that have been read by, each once */
+	Oid             used[ES_READ_INDEX_MAX_CHOICES];
+	Merge           merge;
+	Branch         *current;   /* whose row was the last answer */
+	bool            wants_all; /* the filter hardly ever refuses a row */
+	int64           left;
+	int64           patience; /* rows until the next look around; 0: there is nothing else */
+	int64           pause;    /* what it was at the last one */
+	int64           removed;  /* rows that were looked at and not answered */
+	MemoryContext   scratch;  /* of the filter, for one row */
 } Read;
 
 /* Is there nothing left to filter by but the tenant? */
@@ -186,6 +135,123 @@ is_wide(const EsFilter *filter)
 {
 	return filter->ncategories < 0 && filter->ntypes < 0 && filter->prefix == NULL &&
 		   TIMESTAMP_IS_NOBEGIN(filter->since) && TIMESTAMP_IS_NOEND(filter->until);
+}
+
+/* Has the prefix a '-', so that all streams of it have one category? */
+static bool
+has_category(const text *prefix)
+{
+	return prefix != NULL && memchr(VARDATA_ANY(prefix), '-', VARSIZE_ANY_EXHDR(prefix)) != NULL;
+}
+
+static EsReadNames
+asked_names(const EsFilter *filter)
+{
+	EsReadNames names;
+
+	names.by[ES_BY_TENANT].n = filter->tenants.n;
+	names.by[ES_BY_TENANT].names = filter->tenants.names;
+	names.by[ES_BY_TYPE].n = filter->ntypes;
+	names.by[ES_BY_TYPE].names = filter->types;
+	names.by[ES_BY_CATEGORY].n = filter->ncategories;
+	names.by[ES_BY_CATEGORY].names = filter->categories;
+	if (has_category(filter->prefix))
+	{
+		text *category = es_event_category(filter->prefix);
+		bool  wanted = filter->ncategories < 0 ||
+					  es_text_is_among(category, filter->categories, filter->ncategories);
+
+		names.by[ES_BY_CATEGORY].n = wanted ? 1 : 0;
+		names.by[ES_BY_CATEGORY].names = palloc(sizeof(text *));
+		names.by[ES_BY_CATEGORY].names[0] = category;
+	}
+	return names;
+}
+
+static void
+note_used(Read *read, Oid index)
+{
+	for (int i = 0; i < read->nused; i++)
+	{
+		if (read->used[i] == index)
+			return;
+	}
+	read->used[read->nused++] = index;
+}
+
+static void
+open_branch(Read *read, Branch *branch, const EsReadIndex *index, int nth)
+{
+	branch->scan = es_scan_begin(read->events, index->oid, read->snapshot, index->ncolumns + 2);
+	es_scan_filter(branch->scan, read->policies);
+	branch->scan->swap.strict = true; /* published rows are older than the tick that is seen */
+	es_read_index_seek(branch->scan, index, &read->names, nth, &read->range);
+}
+
+/* What the scans sort out by themselves is taken out of the filter. */
+static void
+open_merge(Read *read, int choice)
+{
+	const EsReadIndex *index = &read->choices[choice];
+	Merge             *merge = &read->merge;
+
+	read->present = choice;
+	note_used(read, index->oid);
+	read->filter = read->asked;
+	if (es_read_index_has(index, ES_BY_CATEGORY))
+		read->filter.ncategories = -1;
+	if (es_read_index_has(index, ES_BY_TYPE))
+		read->filter.ntypes = -1;
+	read->wants_all = is_wide(&read->filter);
+	merge->n = es_read_index_nscans(index, &read->names);
+	merge->direction = read->range.direction;
+	merge->branches = palloc(Max(merge->n, 1) * sizeof(Branch));
+	for (int i = 0; i < merge->n; i++)
+	{
+		open_branch(read, &merge->branches[i], index, i);
+		advance(merge, &merge->branches[i]);
+	}
+	read->current = NULL;
+}
+
+static void
+close_merge(Read *read)
+{
+	for (int i = 0; i < read->merge.n; i++)
+	{
+		EsScan *scan = read->merge.branches[i].scan;
+
+		read->removed += scan->hidden;
+		scan->policies = NULL; /* they outlive it */
+		es_scan_end(scan);
+	}
+	pfree(read->merge.branches);
+}
+
+/*
+ * Turns to the narrowest index from the current row on, which is not wanted.
+ *
+ * Out of line: it is called once in many rows.
+ */
+static pg_noinline void
+look_around(Read *read)
+{
+	int64 position = es_scan_int8(read->current->slot, ES_EVENTS_POSITION);
+	int   best;
+
+	if (ScanDirectionIsForward(read->range.direction))
+		read->range.after = position;
+	else
+		read->range.before = position;
+	best = es_read_index_narrowest(read->events, read->choices, read->nchoices, read->present,
+								   &read->names, &read->range);
+	if (best != read->present)
+	{
+		close_merge(read);
+		open_merge(read, best);
+	}
+	read->pause = Min(2 * read->pause, ES_PATIENCE_MAX);
+	read->patience = read->pause;
 }
 
 static void *
@@ -200,15 +266,21 @@ open_read(FunctionCallInfo fcinfo, Snapshot snapshot)
 	const EsStore *store;
 	int64          horizon;
 
-	read->filter = filter;
+	read->asked = filter;
+	read->names = asked_names(&filter);
 	read->left = left;
 	read->events = es_load_open(&store);
 	horizon = es_tick_horizon(snapshot);
 	es_epoch_check_cursor(store, after, false);
-	read->merge =
-		open_merge(read->events, store, &read->filter, snapshot, after, Min(before, horizon + 1),
-				   backwards ? BackwardScanDirection : ForwardScanDirection);
-	read->wants_all = is_wide(&read->filter);
+	read->nchoices = es_read_index_choices(store, &read->names, read->choices);
+	read->range.after = after;
+	read->range.before = Min(before, horizon + 1);
+	read->range.direction = backwards ? BackwardScanDirection : ForwardScanDirection;
+	read->snapshot = snapshot;
+	read->policies = es_policy_read_begin(read->events, snapshot);
+	read->pause = ES_PATIENCE;
+	read->patience = read->nchoices > 1 ? ES_PATIENCE : 0;
+	open_merge(read, 0);
 	read->scratch =
 		AllocSetContextCreate(CurrentMemoryContext, "es_read filter", ALLOCSET_SMALL_SIZES);
 	return read;
@@ -262,6 +334,9 @@ next_of_read(void *reader, EsRow *row)
 			slot_getsomeattrs(read->current->slot, Max(row->last, ES_EVENTS_TENANT));
 		if (wants(read, read->current->slot))
 			break;
+		read->removed++;
+		if (--read->patience == 0)
+			look_around(read);
 		CHECK_FOR_INTERRUPTS();
 	}
 	read->left--;
@@ -274,10 +349,32 @@ close_read(void *reader)
 {
 	Read *read = reader;
 
-	close_merge(&read->merge);
+	close_merge(read);
+	es_policy_read_end(read->policies);
 	table_close(read->events, NoLock);
 	MemoryContextDelete(read->scratch);
 	pfree(read);
+}
+
+/* The indexes that it has read by, in the order that it took them in. */
+static int
+indexes_of_read(void *reader, Oid *indexes)
+{
+	Read *read = reader;
+
+	memcpy(indexes, read->used, read->nused * sizeof(Oid));
+	return read->nused;
+}
+
+static int64
+removed_by_read(void *reader)
+{
+	Read *read = reader;
+	int64 removed = read->removed;
+
+	for (int i = 0; i < read->merge.n; i++)
+		removed += read->merge.branches[i].scan->hidden;
+	return removed;
 }
 
 const EsReaderKind es_read_reader = {
@@ -292,6 +389,8 @@ const EsReaderKind es_read_reader = {
 	.open = open_read,
 	.next = next_of_read,
 	.close = close_read,
+	.indexes = indexes_of_read,
+	.removed = removed_by_read,
 };
 
 /*

@@ -11,8 +11,9 @@
 #include "fmgr.h"
 #include "utils/snapshot.h"
 
-#define ES_READER_MAX_NARGS 10
-#define ES_READER_MAX_NATTS 10
+#define ES_READER_MAX_NARGS   10
+#define ES_READER_MAX_NATTS   10
+#define ES_READER_MAX_INDEXES 3
 
 /* A row on its way out; columns that nobody wants may be left as they are. */
 typedef struct EsRow
@@ -50,6 +51,8 @@ typedef struct EsReaderKind
 	void *(*open)(FunctionCallInfo fcinfo, Snapshot snapshot);
 	bool (*next)(void *reader, EsRow *row);
 	void (*close)(void *reader);
+	int (*indexes)(void *reader, Oid *indexes); /* those that it has read by so far */
+	int64 (*removed)(void *reader); /* rows that it has looked at so far and not answered */
 } EsReaderKind;
 
 #define ES_READER_ALL_COLUMNS 0x7FFFFFFF

@@ -47,6 +47,7 @@ es_scan_begin_open(Relation heap, Relation index, Snapshot snapshot, int nkeys)
 	scan->filtered = false;
 	scan->policies = NULL;
 	scan->swap.snapshot = NULL;
+	scan->hidden = 0;
 	scan->nkeys = 0;
 	scan->max_keys = nkeys;
 	return scan;
@@ -128,8 +129,12 @@ es_scan_filter(EsScan *scan, EsPolicyReader *policies)
 static bool
 shows(EsScan *scan)
 {
-	return (scan->swap.snapshot == NULL || es_swap_shows(&scan->swap, scan->slot)) &&
-		   (scan->policies == NULL || es_policy_shows(scan->policies, scan->slot));
+	if (scan->swap.snapshot != NULL && !es_swap_shows(&scan->swap, scan->slot))
+		return false;
+	if (scan->policies == NULL || es_policy_shows(scan->policies, scan->slot))
+		return true;
+	scan->hidden++;
+	return false;
 }
 
 /* The next row in this direction that the reader may see, or NULL. */
@@ -143,6 +148,32 @@ es_scan_next(EsScan *scan, ScanDirection direction)
 		CHECK_FOR_INTERRUPTS();
 	}
 	return NULL;
+}
+
+/*
+ * A scan that looks at the entries of an index and at no rows.  Whether anybody sees
+ * the rows is not asked: it is good for estimates alone, and takes no predicate locks.
+ */
+EsScan *
+es_scan_begin_entries(Relation heap, Oid index, int nkeys)
+{
+	EsScan *scan = es_scan_begin(heap, index, SnapshotAny, nkeys);
+
+	scan->desc->xs_want_itup = true;
+	return scan;
+}
+
+/* The next entry's value in a bigint column of the index; false at the end. */
+bool
+es_scan_next_entry(EsScan *scan, ScanDirection direction, AttrNumber column, int64 *value)
+{
+	bool isnull;
+
+	if (index_getnext_tid(scan->desc, direction) == NULL)
+		return false;
+	*value =
+		DatumGetInt64(index_getattr(scan->desc->xs_itup, column, scan->desc->xs_itupdesc, &isnull));
+	return true;
 }
 
 void

@@ -17,7 +17,7 @@
 #include "policy.h"
 #include "swap.h"
 
-#define ES_SCAN_MAX_KEYS 4
+#define ES_SCAN_MAX_KEYS 5
 
 typedef struct EsScan
 {
@@ -28,6 +28,7 @@ typedef struct EsScan
 	bool            filtered; /* by one of these two */
 	EsPolicyReader *policies; /* what may hide rows from the reader; or NULL */
 	EsSwap          swap;
+	int64           hidden; /* rows, by policies */
 	int             nkeys;
 	int             max_keys;
 	ScanKeyData     keys[ES_SCAN_MAX_KEYS];
@@ -42,6 +43,9 @@ extern void es_scan_uuid_key(EsScan *scan, AttrNumber column, const void *value)
 extern void es_scan_seek(EsScan *scan);
 extern void es_scan_filter(EsScan *scan, EsPolicyReader *policies);
 extern TupleTableSlot *es_scan_next(EsScan *scan, ScanDirection direction);
+extern EsScan         *es_scan_begin_entries(Relation heap, Oid index, int nkeys);
+extern bool            es_scan_next_entry(EsScan *scan, ScanDirection direction, AttrNumber column,
+										  int64 *value);
 extern void            es_scan_end(EsScan *scan);
 
 /* Columns of a row, which must not be null. */

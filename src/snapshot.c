@@ -386,6 +386,22 @@ close_rehydrate(void *reader)
 	pfree(rehydrate);
 }
 
+static int
+indexes_of_rehydrate(void *reader, Oid *indexes)
+{
+	Rehydrate *rehydrate = reader;
+
+	indexes[0] = RelationGetRelid(rehydrate->scan->index);
+	indexes[1] = RelationGetRelid(rehydrate->tail->index);
+	return 2;
+}
+
+static int64
+removed_by_rehydrate(void *reader)
+{
+	return ((Rehydrate *) reader)->tail->hidden;
+}
+
 /* The event row with a kind before it. */
 static const AttrNumber rehydrate_row[] = {
 	0,
@@ -411,6 +427,8 @@ const EsReaderKind es_rehydrate_reader = {
 	.open = open_rehydrate,
 	.next = next_of_rehydrate,
 	.close = close_rehydrate,
+	.indexes = indexes_of_rehydrate,
+	.removed = removed_by_rehydrate,
 };
 
 /*

@@ -46,6 +46,7 @@
 #include "compat.h"
 #include "errors.h"
 #include "policy.h"
+#include "read_index.h"
 #include "scan.h"
 #include "store.h"
 
@@ -132,10 +133,6 @@ static const EsStoreIndex indexes[] = {
 	 2,
 	 {ES_EVENTS_CATEGORY, ES_EVENTS_POSITION}},
 };
-
-/* The one that it uses where the user has made it. */
-static const EsStoreIndex type_index = {
-	NULL, offsetof(EsStore, events_type), false, 2, {ES_EVENTS_TYPE, ES_EVENTS_POSITION}};
 
 static const EsStoreIndex snapshots_index = {"snapshots_pkey",
 											 offsetof(EsStore, snapshots_key),
@@ -287,8 +284,7 @@ index_fits(Relation index, const EsStoreIndex *wanted)
 		return false;
 	for (int i = 0; i < wanted->ncolumns; i++)
 	{
-		if (form->indkey.values[i] != wanted->columns[i] || index->rd_indoption[i] != 0 ||
-			(OidIsValid(index->rd_indcollation[i]) && index->rd_indcollation[i] != C_COLLATION_OID))
+		if (form->indkey.values[i] != wanted->columns[i] || !es_read_index_is_plain(index, i))
 			return false;
 	}
 	return true;
@@ -524,7 +520,7 @@ find_events(EsStore *s)
 	need_guards(events);
 	for (int i = 0; i < (int) lengthof(indexes); i++)
 		need_index(s, events, &indexes[i]);
-	(void) find_index(s, events, &type_index);
+	es_read_index_find(s, events);
 	s->plain_before = !has_foreign_before(events);
 	s->plain_checks = !has_foreign_checks(events);
 	table_close(events, AccessShareLock);

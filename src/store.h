@@ -98,6 +98,24 @@ enum
 	ES_STORE_NATTS = ES_STORE_SALT
 };
 
+/* What es_read may ask for by name, and so an index may begin with. */
+enum
+{
+	ES_BY_TENANT,
+	ES_BY_TYPE,
+	ES_BY_CATEGORY,
+	ES_BY_NATTS,
+	ES_BY_SETS = 1 << ES_BY_NATTS
+};
+
+/* An index that has the rows of one tenant, type, category or more in position order. */
+typedef struct EsReadIndex
+{
+	Oid oid;
+	int ncolumns;        /* that come before the position */
+	int by[ES_BY_NATTS]; /* these columns, as above */
+} EsReadIndex;
+
 typedef struct EsStore
 {
 	Oid  events;
@@ -105,7 +123,6 @@ typedef struct EsStore
 	Oid  events_version;
 	Oid  events_id;
 	Oid  events_category;
-	Oid  events_type; /* InvalidOid unless the user has made one */
 	Oid  sequence;
 	Oid  snapshots;
 	Oid  snapshots_key;
@@ -122,8 +139,9 @@ typedef struct EsStore
 	bool plain_before; /* es.events has no BEFORE INSERT triggers but ours */
 	bool plain_checks; /* es.events has no CHECK constraints but ours */
 
-	int64      salt;
-	EsBindings bound; /* the roles that are bound to tenants */
+	int64       salt;
+	EsBindings  bound;                    /* the roles that are bound to tenants */
+	EsReadIndex read_indexes[ES_BY_SETS]; /* by the set of their columns; 0: there is none */
 } EsStore;
 
 typedef enum EsIndexState
