@@ -170,6 +170,13 @@ removed_by_load(void *reader)
 	return ((Load *) reader)->scan->hidden;
 }
 
+static int
+expect_of_load(FunctionCallInfo fcinfo, const bool *known, const EsStore *store, Oid *indexes)
+{
+	indexes[0] = store->events_version;
+	return 1;
+}
+
 const EsReaderKind es_load_reader = {
 	.name = "es_load",
 	.function = es_load,
@@ -184,6 +191,7 @@ const EsReaderKind es_load_reader = {
 	.close = close_load,
 	.indexes = indexes_of_load,
 	.removed = removed_by_load,
+	.expect = expect_of_load,
 };
 
 /*

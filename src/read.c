@@ -20,6 +20,7 @@
 #include "access/table.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -43,7 +44,7 @@ PG_FUNCTION_INFO_V1(es_read);
 PG_FUNCTION_INFO_V1(es_head);
 
 /* So many rows are looked at in vain before the narrowest index is asked for; at most so many. */
-#define ES_PATIENCE     64
+#define ES_PATIENCE     32
 #define ES_PATIENCE_MAX 8192
 
 /* One of the scans that are merged, with the row that it stands at. */
@@ -377,6 +378,38 @@ removed_by_read(void *reader)
 	return removed;
 }
 
+/* How many names an argument has at most; -1 for NULL. */
+static int
+count_names(FunctionCallInfo fcinfo, int argno)
+{
+	ArrayType *names = PG_ARGISNULL(argno) ? NULL : PG_GETARG_ARRAYTYPE_P(argno);
+
+	return names == NULL ? -1 : ArrayGetNItems(ARR_NDIM(names), ARR_DIMS(names));
+}
+
+/* The indexes that it may take, the one that it begins with first.  Raises nothing. */
+static int
+expect_of_read(FunctionCallInfo fcinfo, const bool *known, const EsStore *store, Oid *indexes)
+{
+	EsReadIndex choices[ES_READ_INDEX_MAX_CHOICES];
+	EsReadNames names;
+	int         n;
+
+	if (!known[2] || !known[3] || !known[4] || !known[9])
+		return 0;
+	names.by[ES_BY_CATEGORY].n = count_names(fcinfo, 2);
+	names.by[ES_BY_TYPE].n = count_names(fcinfo, 3);
+	if (!PG_ARGISNULL(4) && has_category(PG_GETARG_TEXT_PP(4)))
+		names.by[ES_BY_CATEGORY].n = 1;
+	names.by[ES_BY_TENANT].n = 1;
+	if (!PG_ARGISNULL(9) && es_tenant_is_all(PG_GETARG_TEXT_PP(9)))
+		names.by[ES_BY_TENANT].n = es_tenants_allowed().n;
+	n = es_read_index_choices(store, &names, choices);
+	for (int i = 0; i < n; i++)
+		indexes[i] = choices[i].oid;
+	return n;
+}
+
 const EsReaderKind es_read_reader = {
 	.name = "es_read",
 	.function = es_read,
@@ -391,6 +424,7 @@ const EsReaderKind es_read_reader = {
 	.close = close_read,
 	.indexes = indexes_of_read,
 	.removed = removed_by_read,
+	.expect = expect_of_read,
 };
 
 /*

@@ -19,18 +19,23 @@
 #include "access/heaptoast.h"
 #include "access/table.h"
 #include "catalog/objectaccess.h"
+#include "catalog/pg_proc.h"
 #include "executor/executor.h"
 #include "funcapi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
+#include "nodes/nodeFuncs.h"
 #include "nodes/plannodes.h"
+#include "optimizer/optimizer.h"
 #include "parser/parsetree.h"
 #include "pgstat.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/ruleutils.h"
+#include "utils/syscache.h"
 
 #include "compat.h"
 #include "read_node.h"
@@ -60,6 +65,8 @@ typedef struct ReadNode
 	bool                ended;   /* until the next rescan */
 	EsRow               row;
 	TupleDesc           whole_row; /* NULL: not wanted */
+	int64               removed;   /* of what the reader has removed: what is counted already */
+	List               *indexes;   /* that closed readers have read by, where EXPLAIN wants it */
 } ReadNode;
 
 static CustomExecMethods exec_methods;
@@ -169,14 +176,40 @@ open_reader(ReadNode *node)
 	pgstat_end_function_usage(&usage, true);
 }
 
+/* Adds those that the open reader has read by so far, each once. */
+static void
+note_indexes(ReadNode *node)
+{
+	MemoryContext caller = MemoryContextSwitchTo(node->css.ss.ps.state->es_query_cxt);
+	Oid           indexes[ES_READER_MAX_INDEXES];
+	int           n = node->reader == NULL ? 0 : node->kind->indexes(node->reader, indexes);
+
+	for (int i = 0; i < n; i++)
+		node->indexes = list_append_unique_oid(node->indexes, indexes[i]);
+	MemoryContextSwitchTo(caller);
+}
+
+/* Counts the rows that the reader has looked at and not answered since the last time. */
+static void
+count_removed(ReadNode *node)
+{
+	int64 removed = node->kind->removed(node->reader);
+
+	InstrCountFiltered2(node, removed - node->removed);
+	node->removed = removed;
+}
+
 static void
 close_reader(ReadNode *node)
 {
 	/* what the row points to goes */
 	ExecClearTuple(node->css.ss.ss_ScanTupleSlot);
+	if (node->css.ss.ps.instrument != NULL)
+		note_indexes(node);
 	if (node->reader != NULL)
 		node->kind->close(node->reader);
 	node->reader = NULL;
+	node->removed = 0;
 	if (node->context != NULL)
 		MemoryContextReset(node->context);
 }
@@ -199,6 +232,7 @@ next_row(ScanState *ss)
 	ReadNode       *node = (ReadNode *) ss;
 	TupleTableSlot *slot = ss->ss_ScanTupleSlot;
 	MemoryContext   caller = CurrentMemoryContext;
+	bool            found;
 
 	Assert(ScanDirectionIsForward(ss->ps.state->es_direction));
 	ExecClearTuple(slot);
@@ -207,7 +241,10 @@ next_row(ScanState *ss)
 	if (node->reader == NULL)
 		open_reader(node);
 	MemoryContextSwitchTo(node->context);
-	if (node->kind->next(node->reader, &node->row))
+	found = node->kind->next(node->reader, &node->row);
+	if (ss->ps.instrument != NULL)
+		count_removed(node);
+	if (found)
 	{
 		if (node->whole_row != NULL)
 			fill_whole_row(node, slot);
@@ -259,20 +296,146 @@ rescan_node(CustomScanState *css)
 	ExecScanReScan(&css->ss);
 }
 
-/* As a function scan says it, under VERBOSE. */
+/* The arguments' names, and what they are where the call does not say it. */
+typedef struct Signature
+{
+	char **names;
+	List  *defaults; /* of the last arguments */
+} Signature;
+
+static Signature
+look_up_signature(Oid function)
+{
+	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Signature result = {NULL, NIL};
+	Datum     defaults;
+	bool      isnull;
+	Oid      *types;
+	char     *modes;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for function %u", function);
+	(void) get_func_arg_info(tuple, &types, &result.names, &modes);
+	defaults = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_proargdefaults, &isnull);
+	if (!isnull)
+		result.defaults = castNode(List, stringToNode(TextDatumGetCString(defaults)));
+	ReleaseSysCache(tuple);
+	return result;
+}
+
+/* Does the argument go without saying: NULL, or what is the default? */
+static bool
+is_default(const Signature *signature, Node *arg, int n, int nargs)
+{
+	int nth = n - (nargs - list_length(signature->defaults));
+
+	return (IsA(arg, Const) && ((Const *) arg)->constisnull) ||
+		   (nth >= 0 &&
+			equal(arg, eval_const_expressions(NULL, list_nth(signature->defaults, nth))));
+}
+
+/* The call as one would write it, with the arguments that say something. */
+static char *
+deparse_call(FuncExpr *call, List *context, bool with_prefix)
+{
+	Signature      signature = look_up_signature(call->funcid);
+	const char    *separator = "";
+	ListCell      *cell;
+	StringInfoData buf;
+	int            n = 0;
+
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "%s(", quote_identifier(get_func_name(call->funcid)));
+	foreach (cell, call->args)
+	{
+		Node *arg = lfirst(cell);
+
+		if (!is_default(&signature, arg, n, list_length(call->args)))
+		{
+			appendStringInfo(&buf, "%s%s => %s", separator, quote_identifier(signature.names[n]),
+							 deparse_expression(arg, context, with_prefix, false));
+			separator = ", ";
+		}
+		n++;
+	}
+	appendStringInfoChar(&buf, ')');
+	return buf.data;
+}
+
+/*
+ * The indexes that have been read, or where nothing has been read those that may be.
+ * Nothing is said where that depends on arguments which are computed when it runs.
+ */
+static List *
+find_indexes(ReadNode *node)
+{
+	Oid            indexes[ES_READER_MAX_INDEXES];
+	bool           known[ES_READER_MAX_NARGS];
+	List          *result = NIL;
+	const EsStore *store;
+	int            n;
+
+	note_indexes(node);
+	if (node->indexes != NIL || !es_store_exists())
+		return node->indexes;
+	for (int i = 0; i < node->kind->nargs; i++)
+		known[i] = node->args[i] == NULL;
+	table_close(es_store_open_events(AccessShareLock, &store), NoLock);
+	n = node->kind->expect(node->fcinfo, known, store, indexes);
+	for (int i = 0; i < n; i++)
+		result = lappend_oid(result, indexes[i]);
+	return result;
+}
+
+static void
+explain_indexes(ReadNode *node, ExplainState *es)
+{
+	List     *names = NIL;
+	ListCell *cell;
+
+	foreach (cell, find_indexes(node))
+	{
+		char *name = get_rel_name(lfirst_oid(cell));
+
+		if (name != NULL)
+			names = lappend(names, (char *) name);
+	}
+	if (names != NIL)
+		ExplainPropertyList("Index", names, es);
+}
+
+/* As PostgreSQL says it of the rows that a filter removes: the average of all loops. */
+static void
+explain_removed(ReadNode *node, ExplainState *es)
+{
+	Instrumentation *instrument = node->css.ss.ps.instrument;
+
+	if (!es->analyze || instrument == NULL ||
+		(instrument->nfiltered2 == 0 && es->format == EXPLAIN_FORMAT_TEXT))
+		return;
+	ExplainPropertyFloat("Rows Removed by Call", NULL,
+						 instrument->nloops > 0 ? instrument->nfiltered2 / instrument->nloops : 0,
+						 0, es);
+}
+
 static void
 explain_node(CustomScanState *css, List *ancestors, ExplainState *es)
 {
+	ReadNode   *node = (ReadNode *) css;
 	CustomScan *scan = castNode(CustomScan, css->ss.ps.plan);
-	List       *context;
+	FuncExpr   *call = linitial_node(FuncExpr, scan->custom_exprs);
+	List       *context = set_deparse_context_plan(es->deparse_cxt, &scan->scan.plan, ancestors);
+	bool        with_prefix = list_length(es->rtable) > 1 || es->verbose;
 
-	if (!es->verbose)
-		return;
-	context = set_deparse_context_plan(es->deparse_cxt, &scan->scan.plan, ancestors);
-	ExplainPropertyText("Function Call",
-						deparse_expression(linitial(scan->custom_exprs), context,
-										   list_length(es->rtable) > 1, false),
-						es);
+	explain_indexes(node, es);
+	ExplainPropertyText("Call", deparse_call(call, context, with_prefix), es);
+	explain_removed(node, es);
+	/* as a function scan says it */
+	if (es->verbose)
+		ExplainPropertyText("Function Call",
+							deparse_expression((Node *) call, context, list_length(es->rtable) > 1,
+											   false),
+							es);
 }
 
 static CustomExecMethods exec_methods = {

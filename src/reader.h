@@ -11,6 +11,8 @@
 #include "fmgr.h"
 #include "utils/snapshot.h"
 
+#include "store.h"
+
 #define ES_READER_MAX_NARGS   10
 #define ES_READER_MAX_NATTS   10
 #define ES_READER_MAX_INDEXES 3
@@ -51,8 +53,11 @@ typedef struct EsReaderKind
 	void *(*open)(FunctionCallInfo fcinfo, Snapshot snapshot);
 	bool (*next)(void *reader, EsRow *row);
 	void (*close)(void *reader);
-	int (*indexes)(void *reader, Oid *indexes); /* those that it has read by so far */
-	int64 (*removed)(void *reader); /* rows that it has looked at so far and not answered */
+	/* for EXPLAIN: the indexes that it has read by so far, and how many rows for nothing */
+	int (*indexes)(void *reader, Oid *indexes);
+	int64 (*removed)(void *reader);
+	/* the indexes that a call may read by, as far as its arguments are known; 0: cannot tell */
+	int (*expect)(FunctionCallInfo fcinfo, const bool *known, const EsStore *store, Oid *indexes);
 } EsReaderKind;
 
 #define ES_READER_ALL_COLUMNS 0x7FFFFFFF

@@ -402,6 +402,14 @@ removed_by_rehydrate(void *reader)
 	return ((Rehydrate *) reader)->tail->hidden;
 }
 
+static int
+expect_of_rehydrate(FunctionCallInfo fcinfo, const bool *known, const EsStore *store, Oid *indexes)
+{
+	indexes[0] = store->snapshots_key;
+	indexes[1] = store->events_version;
+	return 2;
+}
+
 /* The event row with a kind before it. */
 static const AttrNumber rehydrate_row[] = {
 	0,
@@ -429,6 +437,7 @@ const EsReaderKind es_rehydrate_reader = {
 	.close = close_rehydrate,
 	.indexes = indexes_of_rehydrate,
 	.removed = removed_by_rehydrate,
+	.expect = expect_of_rehydrate,
 };
 
 /*
