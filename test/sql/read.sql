@@ -76,6 +76,83 @@ CREATE INDEX mine ON es.events (type, position) WHERE version > 1;
 SELECT array_agg(position) FROM es_read(types => '{Placed}');
 DROP INDEX es.mine;
 
+-- NEWCOMER 2.3: which indexes of the user's serve, going by what EXPLAIN says of a call that names a tenant, a category and types.
+CREATE FUNCTION index_of(call text DEFAULT $$es_read(tenant => 'red', categories => '{zoo}', types => '{Opened,Closed}')$$) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	result json;
+BEGIN
+	EXECUTE 'EXPLAIN (FORMAT json) SELECT * FROM ' || call INTO result;
+	RETURN replace(result #>> '{0,Plan,Index}', 'events_category_position_idx', 'ours');
+END $$;
+CREATE FUNCTION try(definition text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	used text;
+BEGIN
+	EXECUTE 'CREATE ' || definition;
+	used := index_of();
+	IF (SELECT array_agg(position) FROM es_read(tenant => 'red', categories => '{zoo}', types => '{Opened,Closed}')) <> '{12}' THEN
+		RAISE EXCEPTION 'another answer';
+	END IF;
+	DROP INDEX es.mine;
+	RETURN used;
+END $$;
+CREATE OPERATOR CLASS downwards FOR TYPE int8 USING btree AS
+	OPERATOR 1 >, OPERATOR 2 >=, OPERATOR 3 =, OPERATOR 4 <=, OPERATOR 5 <, FUNCTION 1 btint8cmp(int8, int8);
+SELECT definition, try(definition) FROM unnest(ARRAY[
+	'INDEX mine ON es.events (type, position)',
+	'INDEX mine ON es.events (tenant, position)',
+	'INDEX mine ON es.events (tenant, type, position)',
+	'INDEX mine ON es.events (type, tenant, position)',
+	'INDEX mine ON es.events (category, type, position)',
+	'INDEX mine ON es.events (type, category, position)',
+	'INDEX mine ON es.events (tenant, category, position)',
+	'INDEX mine ON es.events (category, type, tenant, position)',
+	'INDEX mine ON es.events (type, position) INCLUDE (data)',
+	'INDEX mine ON es.events (type, position, stream)',
+	'INDEX mine ON es.events (type text_pattern_ops, position)',
+	'UNIQUE INDEX mine ON es.events (type, position)',
+	'INDEX mine ON es.events (type)',
+	'INDEX mine ON es.events (type) INCLUDE (position)',
+	'INDEX mine ON es.events (position, type)',
+	'INDEX mine ON es.events (type, type, position)',
+	'INDEX mine ON es.events (type, version, position)',
+	'INDEX mine ON es.events (stream, position)',
+	'INDEX mine ON es.events (type, position DESC)',
+	'INDEX mine ON es.events (type DESC, position)',
+	'INDEX mine ON es.events (type, position) WHERE version < 1000',
+	'INDEX mine ON es.events (type COLLATE "POSIX", position)',
+	'INDEX mine ON es.events (lower(type), position)',
+	'INDEX mine ON es.events (type, position downwards)',
+	'INDEX mine ON es.events (category, position downwards)',
+	'INDEX mine ON es.events USING hash (type)',
+	'INDEX mine ON es.events USING brin (type, position)']) AS definition;
+-- one that is not valid
+CREATE INDEX mine ON es.events (type, position);
+UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'es.mine'::regclass;
+SELECT index_of(), index_of($$es_read(types => '{Opened}')$$);
+DROP INDEX es.mine;
+-- The oldest of those that serve alike; those that have more of the columns come before those with fewer.
+CREATE INDEX mine ON es.events (type, position);
+CREATE INDEX other ON es.events (type, position, version);
+SELECT index_of(), index_of($$es_read(types => '{Opened}')$$), index_of($$es_read()$$), index_of($$es_read(categories => '{zoo}')$$);
+DROP INDEX es.other;
+CREATE INDEX other ON es.events (category, type, position);
+CREATE INDEX third ON es.events (tenant, position);
+SELECT index_of(), index_of($$es_read(types => '{Opened}')$$), index_of($$es_read()$$), index_of($$es_read(tenant => '*')$$),
+	index_of($$es_read(categories => '{zoo}')$$), index_of($$es_read(tenant => '*', categories => '{zoo}')$$);
+-- As many combinations as are merged, and one more; names that come twice count once in the answer.
+SELECT index_of(format('es_read(categories => %L, types => %L)', array(SELECT n::text FROM generate_series(1, 8) AS n), array(SELECT n::text FROM generate_series(1, 8) AS n))),
+	index_of(format('es_read(categories => %L, types => %L)', array(SELECT n::text FROM generate_series(1, 8) AS n), array(SELECT n::text FROM generate_series(1, 9) AS n))),
+	index_of($$es_read(categories => '{}', types => '{Paid}')$$);
+SELECT array_agg(position) FROM es_read(categories => '{}', types => '{Paid}');
+SELECT array_agg(position) FROM es_read(categories => '{order,order,user}', types => '{Paid,Joined,Paid}');
+SELECT array_agg(position) FROM es_read(categories => '{order,user,zoo}', types => '{Paid,Joined,Opened}', tenant => '*', backwards => true);
+SELECT array_agg(position) FROM es_read(categories => '{order,user,zoo}', types => '{Paid,Joined,Opened}', tenant => 'red');
+SELECT array_agg(position) FROM es_read(stream_prefix => 'order-1', categories => '{order,user}', types => '{Paid,Placed}');
+SELECT array_agg(position) FROM es_read(stream_prefix => 'order-1', categories => '{user}', types => '{Paid,Placed}');
+SELECT array_agg(position) FROM es_read(tenant => 'blue'), index_of($$es_read(tenant => 'blue')$$);
+DROP INDEX es.mine, es.other, es.third;
+
 -- A cursor ahead of the log is not of this store (P6).
 SELECT * FROM es_read(13);
 \echo :SQLSTATE

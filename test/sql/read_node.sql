@@ -341,6 +341,75 @@ SELECT calls FROM pg_stat_xact_user_functions WHERE funcname = 'es_load';
 COMMIT;
 SELECT verbose_plan($$SELECT e, t.k FROM t, es_load(t.name, t.k) AS e WHERE e.version > 1$$);
 
+-- NEWCOMER 2.3: the plan says which indexes are read, and how much is read in vain
+CREATE FUNCTION said(query text, options text DEFAULT 'ANALYZE, TIMING OFF') RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE
+	result json;
+BEGIN
+	EXECUTE format('EXPLAIN (%s, COSTS OFF, FORMAT json) %s', options, query) INTO result;
+	RETURN (SELECT jsonb_agg(said) FROM (SELECT jsonb_object_agg(key, value) AS said
+		FROM jsonb_path_query(result::jsonb, 'strict $.** ? (@."Node Type" == "Custom Scan")') WITH ORDINALITY AS node(node, nth), jsonb_each(node)
+		WHERE key IN ('Index', 'Call', 'Rows Removed by Call', 'Filter', 'Rows Removed by Filter') GROUP BY nth ORDER BY nth) AS s);
+END $$;
+CREATE INDEX by_type ON es.events (type, position);
+-- what it may read by, as far as constants say it
+SELECT call, said('SELECT * FROM ' || call, 'VERBOSE OFF') #>> '{0,Index}' AS index FROM unnest(ARRAY[
+	$$es_load('a-1')$$, $$es_rehydrate('a-1')$$, $$es_read()$$, $$es_read(categories => '{a}')$$, $$es_read(types => '{T1}')$$,
+	$$es_read(categories => '{a}', types => '{T1}')$$, $$es_read(stream_prefix => 'a', types => '{T1}')$$, $$es_read(stream_prefix => 'a-', types => '{T1}')$$,
+	$$es_read(types => '{T1}', tenant => '*')$$, $$es_read(types => (SELECT '{T1}'::text[]))$$,
+	$$es_read(categories => (SELECT array_agg(n::text) FROM generate_series(1, 65) AS n))$$]) AS call;
+SELECT said(format('SELECT * FROM es_read(categories => %L)', (SELECT array_agg(n::text) FROM generate_series(1, 65) AS n)), 'VERBOSE OFF') #>> '{0,Index}' AS index;
+SELECT said($$SELECT * FROM t, es_read(tenant => 'no' || k) AS e$$, 'VERBOSE OFF');
+-- and what it has read by
+SELECT jsonb_pretty(said($$SELECT * FROM es_load('a-1', max_count => 5) WHERE version > 2$$));
+SELECT jsonb_pretty(said($$SELECT * FROM es_rehydrate('a-1', tenant => 'none')$$));
+SELECT jsonb_pretty(said($$SELECT * FROM es_read(max_count => NULL, categories => '{many}', types => '{T1}') WHERE version > 2$$));
+SELECT jsonb_pretty(said($$SELECT * FROM es_read(categories => '{a}', types => '{M}') LIMIT 1$$));
+SELECT jsonb_pretty(said($$SELECT * FROM es_read(types => '{M,T1}', since => 'infinity')$$));
+SELECT jsonb_pretty(said($$SELECT * FROM t, es_read(types => ARRAY['T' || t.k % 3], until => '-infinity') AS e$$));
+SELECT jsonb_pretty(said($$SELECT * FROM t LEFT JOIN es_load('a-1') AS e ON t.k < 0$$));
+SELECT said($$SELECT * FROM es_load('a-1') LIMIT 0$$);
+-- an argument is shown as the function's owner has named it, and left out where it is the default
+ALTER FUNCTION es_load RENAME TO "load it";
+SELECT said($$SELECT * FROM "load it"('a-1', 2, backwards => true)$$) #>> '{0,Call}' AS call;
+ALTER FUNCTION "load it" RENAME TO es_load;
+-- the other formats
+CREATE FUNCTION formatted(format text, query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	result text;
+BEGIN
+	EXECUTE format('EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, FORMAT %s) %s', format, query) INTO result;
+	RETURN substring(result FROM '[^\n]*Index.*Removed by Call[^\n]*|[^\n]*Rows-Removed-by-Call[^\n]*');
+END $$;
+SELECT formatted(f, $$SELECT * FROM es_read(categories => '{a}', types => '{M}')$$) FROM unnest('{yaml,xml}'::text[]) AS f;
+-- What policies hide is counted, as PostgreSQL counts it; the names of indexes are in the catalog.
+CREATE POLICY hides ON es.events FOR SELECT TO es_test_node_reader USING (type <> 'T1');
+ALTER TABLE es.events ENABLE ROW LEVEL SECURITY;
+GRANT EXECUTE ON FUNCTION es_load, said TO es_test_node_reader;
+GRANT USAGE ON SCHEMA es TO es_test_node_reader;
+SET ROLE es_test_node_reader;
+SELECT jsonb_pretty(said($$SELECT * FROM es_load('a-1', 1, 6)$$));
+SELECT jsonb_pretty(said($$SELECT * FROM es_read(categories => '{a}', types => '{T0,T1}')$$));
+RESET ROLE;
+-- Where the role changes between two rows, what is hidden stays as it was for the first, whichever index is read by then.
+SELECT last_version FROM es_append_batch('a-9', 0, '{T1,T2}', '{1,2}');
+SELECT es_publish() = es_head();
+SET ROLE es_test_node_reader;
+SELECT said($$SELECT FROM es_read(max_count => NULL, categories => '{a,many}', types => '{T1,T2}')$$) #> '{0,Index}' AS index;
+BEGIN;
+DECLARE c CURSOR FOR SELECT stream, type FROM es_read(max_count => NULL, categories => '{a,many}', types => '{T1,T2}');
+FETCH 1 FROM c;
+RESET ROLE;
+FETCH ALL FROM c;
+ROLLBACK;
+-- EXPLAIN alone needs no store
+\c
+BEGIN;
+SET LOCAL pg_eventstore.allow_maintenance = on;
+ALTER SCHEMA es RENAME TO elsewhere;
+EXPLAIN (COSTS OFF) SELECT * FROM es_read();
+ROLLBACK;
+
 \c :home
 DROP DATABASE es_test_read_node;
 DROP ROLE es_test_node_reader;
