@@ -220,3 +220,45 @@ UNION ALL
 SELECT (r.line).topic, (r.line).status, (r.line).detail, (r.line).hint
 FROM (SELECT pg_eventstore_status() AS line FROM v WHERE NOT v.is_older) AS r;
 END;
+-- Conflicts over several streams as rows.
+CREATE FUNCTION es_try_append_json(
+    appends jsonb,
+    tenant text DEFAULT NULL
+) RETURNS TABLE (
+    outcome text,
+    stream text,
+    version bigint,
+    first_version bigint,
+    last_position bigint
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION es_try_append_json(jsonb, text) IS
+'Appends to several streams, all or nothing, and answers conflicts with rows; outcome is ''appended'', ''checked'', ''repeated'', ''conflict'' or ''unwritten''.';
+-- What sessions wait for.
+CREATE FUNCTION pg_eventstore_waiting() RETURNS TABLE (
+    pid integer,
+    kind text,
+    stream text,
+    tenant text,
+    waiting_since timestamptz
+AS 'MODULE_PATHNAME', 'es_waiting' LANGUAGE C STABLE PARALLEL SAFE ROWS 10;
+COMMENT ON FUNCTION pg_eventstore_waiting() IS
+'Sessions that wait for a lock on streams; for members of pg_monitor and the store''s owner.';
+CREATE VIEW es_stat_waiting AS
+SELECT pid, kind, stream, tenant, waiting_since, pg_catalog.pg_blocking_pids(pid) AS blocked_by
+FROM pg_eventstore_waiting();
+COMMENT ON VIEW es_stat_waiting IS
+'Sessions of this database that wait for a stream, which one, and which sessions block them.';
+GRANT SELECT ON es_stat_waiting TO PUBLIC;
+-- Each description begins with one short sentence.
+COMMENT ON FUNCTION es_try_append(text, bigint, text[], jsonb[], jsonb[], uuid[], bytea[], text) IS
+'Appends several events to one stream, and answers a conflict with a row; outcome is ''appended'', ''repeated'' or ''conflict''.';
+COMMENT ON FUNCTION es_append_json(jsonb, text) IS
+'Appends to several streams at once, all or nothing; appends is [{"stream", "expected", "events": [{"type", "data", "metadata", "id", "payload"}]}].';
+COMMENT ON FUNCTION es_streams(text[], text, bigint, text) IS
+'Lists streams with a name above "after", in the order of their names; each with its last event''s version, position and time.';
+COMMENT ON FUNCTION es_rehydrate(text, integer, text) IS
+'The newest snapshot that fits and the events behind it, or all events, in one round trip; a row of kind ''snapshot'' has the state in data.';
+COMMENT ON FUNCTION pg_eventstore_sees(text, pg_catalog.oid, text) IS
+'May the current role see, or write, this tenant''s rows of a table? The store''s policies ask for each row.';
+COMMENT ON VIEW es_stat_appends IS
+'Calls that have appended, their events, conflicts and repeated calls; in this database since the server''s start.';

@@ -79,7 +79,7 @@ CREATE FUNCTION es_try_append(
 ) RETURNS record
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION es_try_append(text, bigint, text[], jsonb[], jsonb[], uuid[], bytea[], text) IS
-'Like es_append_batch, but answers a conflict with outcome ''conflict'' and the actual version instead of an error.';
+'Appends several events to one stream, and answers a conflict with a row; outcome is ''appended'', ''repeated'' or ''conflict''.';
 
 CREATE FUNCTION es_append_json(
     appends jsonb,
@@ -93,7 +93,21 @@ CREATE FUNCTION es_append_json(
 )
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION es_append_json(jsonb, text) IS
-'Appends to several streams at once, all or nothing: [{"stream", "expected", "events": [{"type", "data", "metadata", "id", "payload"}]}].';
+'Appends to several streams at once, all or nothing; appends is [{"stream", "expected", "events": [{"type", "data", "metadata", "id", "payload"}]}].';
+
+CREATE FUNCTION es_try_append_json(
+    appends jsonb,
+    tenant text DEFAULT NULL
+) RETURNS TABLE (
+    outcome text,
+    stream text,
+    version bigint,
+    first_version bigint,
+    last_position bigint
+)
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION es_try_append_json(jsonb, text) IS
+'Appends to several streams, all or nothing, and answers conflicts with rows; outcome is ''appended'', ''checked'', ''repeated'', ''conflict'' or ''unwritten''.';
 
 -- Read streams
 
@@ -210,7 +224,7 @@ CREATE FUNCTION es_streams(
 )
 AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE ROWS 1000;
 COMMENT ON FUNCTION es_streams(text[], text, bigint, text) IS
-'Lists streams with a name above "after", in the order of their names, each with its last event''s version, position and time.';
+'Lists streams with a name above "after", in the order of their names; each with its last event''s version, position and time.';
 
 CREATE FUNCTION es_head() RETURNS bigint
 AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE;
@@ -301,7 +315,7 @@ CREATE FUNCTION es_rehydrate(
 AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL SAFE ROWS 100
 SUPPORT pg_eventstore_support;
 COMMENT ON FUNCTION es_rehydrate(text, integer, text) IS
-'The newest snapshot that fits (kind ''snapshot'', the state in data) and the events behind it, or all events; in one round trip.';
+'The newest snapshot that fits and the events behind it, or all events, in one round trip; a row of kind ''snapshot'' has the state in data.';
 
 CREATE FUNCTION es_drop_snapshots(
     category text,
@@ -328,7 +342,7 @@ COMMENT ON FUNCTION es_revoke_tenant(text, text) IS
 CREATE FUNCTION pg_eventstore_sees(tenant text, relation pg_catalog.oid, privilege text) RETURNS boolean
 AS 'MODULE_PATHNAME', 'es_tenant_sees' LANGUAGE C STABLE PARALLEL SAFE;
 COMMENT ON FUNCTION pg_eventstore_sees(text, pg_catalog.oid, text) IS
-'May the current role see, or write, this tenant''s rows of a table? Policies of the event store ask for each row.';
+'May the current role see, or write, this tenant''s rows of a table? The store''s policies ask for each row.';
 
 CREATE FUNCTION pg_eventstore_open(relation pg_catalog.oid) RETURNS boolean
 AS 'MODULE_PATHNAME', 'es_policy_open' LANGUAGE C STABLE PARALLEL SAFE;
@@ -427,7 +441,7 @@ COMMENT ON FUNCTION pg_eventstore_appends() IS
 CREATE VIEW es_stat_appends AS
 SELECT appends, events, conflicts, repeats FROM pg_eventstore_appends();
 COMMENT ON VIEW es_stat_appends IS
-'Calls that have appended and their events, conflicts and repeated calls, in this database since the server''s start.';
+'Calls that have appended, their events, conflicts and repeated calls; in this database since the server''s start.';
 GRANT SELECT ON es_stat_appends TO PUBLIC;
 
 CREATE FUNCTION pg_eventstore_workers() RETURNS TABLE (
@@ -448,6 +462,24 @@ SELECT kind, database, pid, state, started_at, last_error, last_error_at FROM pg
 COMMENT ON VIEW es_stat_workers IS
 'The launcher, and the publisher of each database that has an event store.';
 GRANT SELECT ON es_stat_workers TO PUBLIC;
+
+CREATE FUNCTION pg_eventstore_waiting() RETURNS TABLE (
+    pid integer,
+    kind text,
+    stream text,
+    tenant text,
+    waiting_since timestamptz
+)
+AS 'MODULE_PATHNAME', 'es_waiting' LANGUAGE C STABLE PARALLEL SAFE ROWS 10;
+COMMENT ON FUNCTION pg_eventstore_waiting() IS
+'Sessions that wait for a lock on streams; for members of pg_monitor and the store''s owner.';
+
+CREATE VIEW es_stat_waiting AS
+SELECT pid, kind, stream, tenant, waiting_since, pg_catalog.pg_blocking_pids(pid) AS blocked_by
+FROM pg_eventstore_waiting();
+COMMENT ON VIEW es_stat_waiting IS
+'Sessions of this database that wait for a stream, which one, and which sessions block them.';
+GRANT SELECT ON es_stat_waiting TO PUBLIC;
 
 CREATE FUNCTION pg_eventstore_tenants() RETURNS TABLE (
     bound integer,

@@ -119,13 +119,21 @@ static void
 lock_streams(const EsAppend *append, const EsStore *store)
 {
 	uint64  single;
-	uint64 *hashes = append->nstreams == 1 ? &single : palloc(append->nstreams * sizeof(uint64));
+	int     n = append->nstreams;
+	uint64 *hashes = n == 1 ? &single : palloc(n * sizeof(uint64));
+	text  **names = n == 1 ? &append->log[0].name : palloc(n * sizeof(text *));
 
-	for (int i = 0; i < append->nstreams; i++)
+	for (int i = 0; i < n; i++)
+	{
 		hashes[i] = append->streams[i].hash;
-	es_lock_exclusive(ES_LOCK_STREAM, hashes, append->nstreams, store->all_streams, store->events);
-	if (hashes != &single)
+		names[i] = append->log[i].name;
+	}
+	es_lock_streams(append->tenant, names, hashes, n, store->all_streams, store->events);
+	if (n > 1)
+	{
 		pfree(hashes);
+		pfree(names);
+	}
 }
 
 /*
@@ -246,12 +254,14 @@ raise_id_conflict(const char *message, const char *reason, const EsEvent *event,
 static void
 raise_partial(int known, const EsAppend *append)
 {
-	ereport(ERROR, (errcode(ERRCODE_ES_ID_CONFLICT),
-					errmsg("%d of the %d events are already stored", known, append->nevents),
-					errdetail_internal("{\"reason\": \"partial\", \"known\": %d, \"total\": %d}",
-									   known, append->nevents),
-					errhint("Retry with exactly the events of the first call, each with its id."),
-					err_generic_string(PG_DIAG_CONSTRAINT_NAME, "es_event_id")));
+	ereport(ERROR,
+			(errcode(ERRCODE_ES_ID_CONFLICT),
+			 errmsg_plural("%d of the %d events is already stored",
+						   "%d of the %d events are already stored", known, known, append->nevents),
+			 errdetail_internal("{\"reason\": \"partial\", \"known\": %d, \"total\": %d}", known,
+								append->nevents),
+			 errhint("Retry with exactly the events of the first call, each with its id."),
+			 err_generic_string(PG_DIAG_CONSTRAINT_NAME, "es_event_id")));
 }
 
 /*
@@ -304,8 +314,9 @@ is_repeated(EsAppend *append, Relation events, const EsStore *store)
 	return known > 0;
 }
 
-static bool
-is_expected(const EsAppendStream *stream)
+/* Is a stream, of which the version has been read, at its expected one? */
+bool
+es_append_is_expected(const EsAppendStream *stream)
 {
 	if (stream->expected == ES_EXPECT_ANY)
 		return true;
@@ -319,7 +330,7 @@ all_expected(const EsAppend *append)
 {
 	for (int i = 0; i < append->nstreams; i++)
 	{
-		if (!is_expected(&append->streams[i]))
+		if (!es_append_is_expected(&append->streams[i]))
 			return false;
 	}
 	return true;
@@ -500,7 +511,7 @@ find_failures(const EsAppend *append, int *n)
 	*n = 0;
 	for (int i = 0; i < append->nstreams; i++)
 	{
-		if (!is_expected(&append->streams[i]))
+		if (!es_append_is_expected(&append->streams[i]))
 			failed[(*n)++] = i;
 	}
 	qsort_arg(failed, *n, sizeof(int), compare_named, append->streams);
@@ -510,23 +521,34 @@ find_failures(const EsAppend *append, int *n)
 /* How many failing streams DETAIL lists. */
 #define ES_MAX_FAILURES 100
 
-/*
- * SE001.  DETAIL is a JSON object about the first failing stream; where several
- * fail, "failures" lists them, and where they are too many, "failed" counts them.
- */
-void
-es_append_raise_conflict(const EsAppend *append)
+/* What was found of a stream, and what was expected. */
+static char *
+failure_text(text *name, const EsAppendStream *stream)
+{
+	char *found = text_to_cstring(name);
+
+	if (stream->expected == ES_EXPECT_EXISTS)
+		return psprintf("stream \"%s\" does not exist, expected an existing stream", found);
+	if (stream->actual == 0)
+		return psprintf("stream \"%s\" does not exist, expected version %lld", found,
+						(long long) stream->expected);
+	if (stream->expected == ES_EXPECT_NO_STREAM)
+		return psprintf("stream \"%s\" exists at version %lld, expected a new stream", found,
+						(long long) stream->actual);
+	return psprintf("stream \"%s\" is at version %lld, expected %lld", found,
+					(long long) stream->actual, (long long) stream->expected);
+}
+
+/* The failing streams as JSON: the first, and where several fail, all, or their number. */
+static char *
+failures_json(const EsAppend *append, const int *failed, int n)
 {
 	StringInfoData detail;
-	int            listed;
-	int            n;
-	int           *failed = find_failures(append, &n);
-	int            first = failed[0];
+	int            listed = n > 1 ? Min(n, ES_MAX_FAILURES) : 0;
 
 	initStringInfo(&detail);
 	appendStringInfoChar(&detail, '{');
-	append_failure(&detail, append->log[first].name, &append->streams[first]);
-	listed = n > 1 ? Min(n, ES_MAX_FAILURES) : 0;
+	append_failure(&detail, append->log[failed[0]].name, &append->streams[failed[0]]);
 	for (int i = 0; i < listed; i++)
 	{
 		appendStringInfoString(&detail, i == 0 ? ", \"failures\": [{" : ", {");
@@ -536,15 +558,27 @@ es_append_raise_conflict(const EsAppend *append)
 	if (listed > 0 && listed < n)
 		appendStringInfo(&detail, ", \"failed\": %d", n);
 	appendStringInfoChar(&detail, '}');
+	return detail.data;
+}
+
+/*
+ * SE001.  The message names what was found and what was expected of the first failing stream,
+ * for those that read no DETAIL.  That is a JSON object about the first failing stream; where
+ * several fail, "failures" lists them, and where they are too many, "failed" counts them.
+ */
+void
+es_append_raise_conflict(const EsAppend *append)
+{
+	int   n;
+	int  *failed = find_failures(append, &n);
+	char *first = failure_text(append->log[failed[0]].name, &append->streams[failed[0]]);
+
 	ereport(ERROR,
 			(errcode(ERRCODE_ES_EXPECTED_VERSION),
-			 n > 1 ? errmsg("%d streams are not at their expected versions", n)
-			 : append->streams[first].actual == 0
-				 ? errmsg("stream \"%s\" does not exist", text_to_cstring(append->log[first].name))
-				 : errmsg("stream \"%s\" is at version %lld, not at the expected version",
-						  text_to_cstring(append->log[first].name),
-						  (long long) append->streams[first].actual),
-			 errdetail_internal("%s", detail.data),
+			 n > 1
+				 ? errmsg("%d streams are not at their expected versions; the first: %s", n, first)
+				 : errmsg("%s", first),
+			 errdetail_internal("%s", failures_json(append, failed, n)),
 			 errhint("Load what is new, decide again, and append with the version you have seen."),
 			 err_generic_string(PG_DIAG_CONSTRAINT_NAME, "es_expected_version")));
 }

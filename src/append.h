@@ -51,6 +51,7 @@ extern void             es_append_check_expected(int64 expected, const EsPlace *
 extern const EsEvent   *es_append_find_double(const EsAppend *append);
 pg_noreturn extern void es_append_raise_double(const EsEvent *event, const EsPlace *place);
 extern EsOutcome        es_append_run(EsAppend *append);
+extern bool             es_append_is_expected(const EsAppendStream *stream);
 pg_noreturn extern void es_append_raise_conflict(const EsAppend *append);
 
 #endif

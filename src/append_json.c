@@ -1,6 +1,6 @@
 /*
  * append_json.c
- *		es_append_json: appends to several streams in one call.
+ *		es_append_json and es_try_append_json: append to several streams in one call.
  *
  * The document is an array of entries {"stream", "expected", "events"}, an event
  * is {"type", "data", "metadata", "id", "payload"}.  JSON null stands for "not
@@ -21,6 +21,7 @@
 #include "tenant.h"
 
 PG_FUNCTION_INFO_V1(es_append_json);
+PG_FUNCTION_INFO_V1(es_try_append_json);
 
 typedef struct Entry
 {
@@ -59,19 +60,29 @@ need_string(const JsonbValue *value, const EsPlace *place, const char *field)
 	return pnstrdup(value->val.string.val, value->val.string.len);
 }
 
+/*
+ * An integer, as a number or as a string of bigint's own text form: drivers that have no
+ * integers of 64 bits give a bigint to their program as a string.
+ */
 static int64
 need_integer(const JsonbValue *value, const EsPlace *place, const char *field)
 {
+	bool  is_string = value->type == jbvString;
 	char *text;
 	char *end;
 	int64 result;
 
-	if (value->type != jbvNumeric)
+	if (!is_string && value->type != jbvNumeric)
 		bad_value(place, field, psprintf("\"%s\" must be an integer", field));
-	text = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
+	if (is_string)
+		text = need_string(value, place, field);
+	else
+		text =
+			DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
 	errno = 0;
 	result = strtoi64(text, &end, 10);
-	if (errno != 0 || *end != '\0')
+	if (errno != 0 || *end != '\0' ||
+		(is_string && strcmp(text, psprintf(INT64_FORMAT, result)) != 0))
 		bad_value(place, field, psprintf("\"%s\" must be an integer", field));
 	pfree(text);
 	return result;
@@ -312,30 +323,91 @@ read_document(EsAppend *append, Jsonb *document, int *n)
 	return entries;
 }
 
+/*
+ * Reads the argument "appends" and runs it.  Returns its entries, *n of them.
+ */
+static Entry *
+run_document(EsAppend *append, FunctionCallInfo fcinfo, int *n, EsOutcome *outcome)
+{
+	Entry *entries;
+
+	append->tenant = es_tenant_arg(fcinfo, 1);
+	if (PG_ARGISNULL(0))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("appends must not be null"),
+						errdetail("In argument \"%s\".", "appends"),
+						errhint("Give a JSON array with an entry for each stream.")));
+	entries = read_document(append, PG_GETARG_JSONB_P(0), n);
+	*outcome = es_append_run(append);
+	return entries;
+}
+
+/*
+ * A retry answers as the first call did.  What that found in a stream that it only checked
+ * is stored nowhere, so the answer cannot have it; where it appended to the stream as well,
+ * it had appended its own events last.
+ */
+static void
+recall_tails(EsAppend *append)
+{
+	for (int i = 0; i < append->nstreams; i++)
+		append->log[i].tail.version = append->log[i].tail.position = 0;
+	for (int i = 0; i < append->nevents; i++)
+	{
+		const EsEvent *event = &append->events[i];
+		EsTail        *tail = &append->log[event->stream].tail;
+
+		tail->version = event->version;
+		tail->position = event->position;
+	}
+}
+
+/* What an answer says of an entry; 0 is shown as NULL, but for a version that is known. */
+typedef struct Place
+{
+	int64 first;
+	int64 last;
+	int64 position;
+	bool  is_known; /* last, which is 0 for a stream that does not exist */
+} Place;
+
+/* Where an entry's events are, or its stream's end where it has none. */
+static Place
+find_place(const EsAppend *append, const Entry *entry, bool repeated)
+{
+	const EsTail  *tail = &append->log[entry->index].tail;
+	const EsEvent *events = &append->events[entry->first];
+	Place          place = {0, tail->version, tail->position, true};
+
+	if (entry->count > 0)
+	{
+		place.first = events[0].version;
+		place.last = events[entry->count - 1].version;
+		place.position = events[entry->count - 1].position;
+	}
+	else
+		place.is_known = !repeated || tail->version > 0;
+	return place;
+}
+
+static void
+put_int8(Datum *value, bool *isnull, int64 number, bool known)
+{
+	*value = Int64GetDatum(number);
+	*isnull = !known;
+}
+
 static void
 put_row(ReturnSetInfo *rsinfo, const EsAppend *append, const Entry *entry, bool repeated)
 {
-	const EsLogStream *stream = &append->log[entry->index];
-	Datum              values[5];
-	bool               nulls[5] = {false};
+	Place place = find_place(append, entry, repeated);
+	Datum values[5];
+	bool  nulls[5] = {false};
 
 	values[0] = PointerGetDatum(entry->stream);
+	put_int8(&values[1], &nulls[1], place.first, place.first > 0);
+	put_int8(&values[2], &nulls[2], place.last, place.is_known);
+	put_int8(&values[3], &nulls[3], place.position, place.position > 0);
 	values[4] = BoolGetDatum(repeated);
-	if (entry->count > 0)
-	{
-		const EsEvent *events = &append->events[entry->first];
-
-		values[1] = Int64GetDatum(events[0].version);
-		values[2] = Int64GetDatum(events[entry->count - 1].version);
-		values[3] = Int64GetDatum(events[entry->count - 1].position);
-	}
-	else
-	{
-		nulls[1] = true;
-		values[2] = Int64GetDatum(stream->tail.version);
-		values[3] = Int64GetDatum(stream->tail.position);
-		nulls[3] = stream->tail.version == 0;
-	}
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
@@ -345,20 +417,66 @@ es_append_json(PG_FUNCTION_ARGS)
 {
 	EsAppend  append = {.function = "es_append_json()"};
 	EsOutcome outcome;
-	Entry    *entries;
 	int       n;
+	Entry    *entries = run_document(&append, fcinfo, &n, &outcome);
 
-	append.tenant = es_tenant_arg(fcinfo, 1);
-	if (PG_ARGISNULL(0))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("appends must not be null"),
-						errdetail("In argument \"%s\".", "appends"),
-						errhint("Give a JSON array with an entry for each stream.")));
-	entries = read_document(&append, PG_GETARG_JSONB_P(0), &n);
-	outcome = es_append_run(&append);
 	if (outcome == ES_CONFLICT)
 		es_append_raise_conflict(&append);
+	if (outcome == ES_REPEATED)
+		recall_tails(&append);
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	for (int i = 0; i < n; i++)
 		put_row((ReturnSetInfo *) fcinfo->resultinfo, &append, &entries[i], outcome == ES_REPEATED);
+	return (Datum) 0;
+}
+
+/* What es_try_append_json says of an entry. */
+static const char *
+outcome_of(const EsAppend *append, const Entry *entry, EsOutcome outcome)
+{
+	if (outcome == ES_REPEATED)
+		return "repeated";
+	if (outcome == ES_CONFLICT && !es_append_is_expected(&append->streams[entry->index]))
+		return "conflict";
+	if (entry->count == 0)
+		return "checked";
+	return outcome == ES_CONFLICT ? "unwritten" : "appended";
+}
+
+/* Where a call has conflicts it has written nothing: each row has its stream's version alone. */
+static void
+put_outcome(ReturnSetInfo *rsinfo, const EsAppend *append, const Entry *entry, EsOutcome outcome)
+{
+	Place place = {0, append->streams[entry->index].actual, 0, true};
+	Datum values[5];
+	bool  nulls[5] = {false};
+
+	if (outcome != ES_CONFLICT)
+		place = find_place(append, entry, outcome == ES_REPEATED);
+	values[0] = CStringGetTextDatum(outcome_of(append, entry, outcome));
+	values[1] = PointerGetDatum(entry->stream);
+	put_int8(&values[2], &nulls[2], place.last, place.is_known);
+	put_int8(&values[3], &nulls[3], place.first, place.first > 0);
+	put_int8(&values[4], &nulls[4], place.position, place.position > 0);
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/*
+ * The same as rows: es_try_append_json answers conflicts with rows instead of SE001, so that
+ * the transaction goes on.
+ */
+Datum
+es_try_append_json(PG_FUNCTION_ARGS)
+{
+	EsAppend  append = {.function = "es_try_append_json()"};
+	EsOutcome outcome;
+	int       n;
+	Entry    *entries = run_document(&append, fcinfo, &n, &outcome);
+
+	if (outcome == ES_REPEATED)
+		recall_tails(&append);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	for (int i = 0; i < n; i++)
+		put_outcome((ReturnSetInfo *) fcinfo->resultinfo, &append, &entries[i], outcome);
 	return (Datum) 0;
 }

@@ -44,6 +44,17 @@ es_compat_my_lxid(void)
 #endif
 }
 
+/* The number of this backend, from 0 on and below MaxBackends. */
+static inline int
+es_compat_my_backend(void)
+{
+#if PG_VERSION_NUM >= 170000
+	return MyProcNumber;
+#else
+	return MyBackendId - 1;
+#endif
+}
+
 /* The backend of a virtual transaction; -1 for none. */
 static inline int
 es_compat_vxid_backend(VirtualTransactionId vxid)

@@ -623,8 +623,9 @@ reset_store(void)
 	events = ask("SELECT pg_catalog.count(*) FROM es.events");
 	snapshots = ask("SELECT pg_catalog.count(*) FROM es.snapshots");
 	truncate_store();
-	return psprintf("emptied the event store: %lld events, %lld snapshots", (long long) events,
-					(long long) snapshots);
+	return psprintf("emptied the event store: %lld %s, %lld %s", (long long) events,
+					events == 1 ? "event" : "events", (long long) snapshots,
+					snapshots == 1 ? "snapshot" : "snapshots");
 }
 
 /* es_reset() empties the store of a test database and returns what it did. */

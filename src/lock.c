@@ -58,6 +58,7 @@
 #include "compat.h"
 #include "lock.h"
 #include "store.h"
+#include "waiting.h"
 
 /* How many fine locks each open subtransaction holds, innermost first. */
 typedef struct HeldLocks
@@ -203,26 +204,43 @@ typedef struct Call
 	const uint64 *hashes; /* sorted */
 	int           n;
 	bool         *is_new; /* which of them this call has taken */
+	text         *tenant;
+	text *const  *names; /* of the streams, as hashes has them */
 	Oid           all_streams;
 	Oid           table; /* that will be written */
 	bool          single;
 } Call;
 
+/* What is said while a call waits for one of its streams, or for all of these. */
+static EsWaiting
+waits_for(const Call *call, int which)
+{
+	EsWaiting waiting = {call->kind, call->tenant, which < call->n ? call->names[which] : NULL,
+						 call->n};
+
+	if (call->n == 1)
+		waiting.stream = call->names[0];
+	return waiting;
+}
+
 /* Waits for a fine lock and takes it, first at its gate where there is a queue. */
 static void
 wait_in_turn(Call *call, int which)
 {
-	LOCKTAG tag;
-	LOCKTAG gate;
-	bool    crowded;
+	EsWaiting waiting = waits_for(call, which);
+	LOCKTAG   tag;
+	LOCKTAG   gate;
+	bool      crowded;
 
 	set_fine_tag(&tag, call->kind, call->hashes[which]);
 	gate = tag;
 	gate.locktag_field4 |= ES_LOCK_GATE;
 	crowded = LockWaiterCount(&tag) > ES_LOCK_QUEUE;
+	es_waiting_begin(&waiting, &tag);
 	if (crowded)
 		(void) LockAcquire(&gate, ExclusiveLock, false, false);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+	es_waiting_end(&waiting);
 	if (crowded)
 		LockRelease(&gate, ExclusiveLock, false);
 }
@@ -233,10 +251,13 @@ insist(Call *call, int unused)
 {
 	for (int i = 0; i < call->n; i++)
 	{
-		LOCKTAG fine;
+		EsWaiting waiting = waits_for(call, i);
+		LOCKTAG   fine;
 
 		set_fine_tag(&fine, call->kind, call->hashes[i]);
+		es_waiting_begin(&waiting, &fine);
 		call->is_new[i] = LockAcquire(&fine, ExclusiveLock, false, false) == LOCKACQUIRE_OK;
+		es_waiting_end(&waiting);
 	}
 }
 
@@ -250,21 +271,27 @@ set_all_tag(LOCKTAG *tag)
 static void
 wait_for_coarse(Call *call, int unused)
 {
-	LOCKTAG all;
+	EsWaiting waiting = waits_for(call, call->n);
+	LOCKTAG   all;
 
 	set_all_tag(&all);
+	es_waiting_begin(&waiting, &all);
 	(void) LockAcquire(&all, ShareLock, false, false);
+	es_waiting_end(&waiting);
 }
 
 /* Waits until all others that have fine locks have ended, and takes the coarse lock. */
 static void
 wait_for_fine(Call *call, int unused)
 {
-	LOCKTAG all;
+	EsWaiting waiting = {call->kind, call->tenant};
+	LOCKTAG   all;
 
-	es_barrier_await(call->all_streams);
 	set_all_tag(&all);
+	es_waiting_begin(&waiting, &all);
+	es_barrier_await(call->all_streams);
 	(void) LockAcquire(&all, ExclusiveLock, false, false);
+	es_waiting_end(&waiting);
 }
 
 /*
@@ -402,7 +429,9 @@ enter(Call *call, bool wait)
 		!es_barrier_is_raised())
 		return true;
 	set_all_tag(&all);
-	if (LockAcquire(&all, ShareLock, false, !wait) == LOCKACQUIRE_NOT_AVAIL)
+	if (wait)
+		wait_for_coarse(call, 0);
+	else if (LockAcquire(&all, ShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
 	{
 		LockRelease(&intent, RowShareLock, false);
 		return false;
@@ -556,7 +585,7 @@ take_coarse(Call *call)
 }
 
 /*
- * Takes n locks of one kind in exclusive mode; hashes must be sorted.  May
+ * Locks n streams, given by their names and hashes; hashes must be sorted.  May
  * wait; may raise what waiting raises (cancel, lock_timeout, and for a later call
  * of a transaction a deadlock).  all_streams is the OID of the view that stands
  * for the intent.  table is locked as well, as one that will be written.
@@ -564,18 +593,19 @@ take_coarse(Call *call)
  * A transaction that has the coarse lock takes no fine one: it needs none.
  */
 void
-es_lock_exclusive(EsLockKind kind, const uint64 *hashes, int n, Oid all_streams, Oid table)
+es_lock_streams(text *tenant, text *const *names, const uint64 *hashes, int n, Oid all_streams,
+				Oid table)
 {
 	ResourceOwner owner = CurrentResourceOwner;
 	bool          one;
-	Call          call = {kind, hashes, n, &one, all_streams, table};
+	Call          call = {ES_LOCK_STREAM, hashes, n, &one, tenant, names, all_streams, table};
 
 	if (has_coarse())
 		return;
 	call.single = is_single();
 	/* which is where a lock goes that a subtransaction has taken */
 	CurrentResourceOwner = CurTransactionResourceOwner;
-	if (beyond_bound(kind, hashes, n))
+	if (beyond_bound(ES_LOCK_STREAM, hashes, n))
 		take_coarse(&call);
 	else
 	{
@@ -594,11 +624,12 @@ es_lock_exclusive(EsLockKind kind, const uint64 *hashes, int n, Oid all_streams,
  * a role may have the one right without the other.
  */
 void
-es_lock_snapshots(uint64 hash, Oid snapshots)
+es_lock_snapshots(text *tenant, text *stream, Oid snapshots)
 {
 	ResourceOwner owner = CurrentResourceOwner;
+	uint64        hash = es_lock_hash(tenant, stream);
 	bool          is_new;
-	Call          call = {ES_LOCK_SNAPSHOT, &hash, 1, &is_new};
+	Call          call = {ES_LOCK_SNAPSHOT, &hash, 1, &is_new, tenant, &stream};
 
 	CurrentResourceOwner = CurTransactionResourceOwner;
 	if (beyond_bound(ES_LOCK_SNAPSHOT, &hash, 1))

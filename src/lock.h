@@ -21,9 +21,9 @@ typedef enum EsLockKind
 
 extern void   es_lock_init(void);
 extern uint64 es_lock_hash(text *tenant, text *stream);
-extern void   es_lock_exclusive(EsLockKind kind, const uint64 *hashes, int n, Oid all_streams,
-								Oid table);
-extern void   es_lock_snapshots(uint64 hash, Oid snapshots);
+extern void   es_lock_streams(text *tenant, text *const *names, const uint64 *hashes, int n,
+							  Oid all_streams, Oid table);
+extern void   es_lock_snapshots(text *tenant, text *stream, Oid snapshots);
 extern void   es_lock_store(void);
 extern void   es_lock_channels(Oid role);
 extern void   es_lock_epoch(void);

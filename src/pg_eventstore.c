@@ -18,6 +18,7 @@
 #include "settings.h"
 #include "shared.h"
 #include "utility.h"
+#include "waiting.h"
 
 PG_MODULE_MAGIC;
 
@@ -30,6 +31,7 @@ _PG_init(void)
 	es_lock_init();
 	es_barrier_init();
 	es_shared_init();
+	es_waiting_init();
 	es_publish_init();
 	es_utility_init();
 	es_read_plan_init();

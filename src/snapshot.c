@@ -196,12 +196,11 @@ es_snapshot(PG_FUNCTION_ARGS)
 {
 	EsSnapshot     snapshot = read_snapshot(fcinfo);
 	const EsStore *store = es_store();
-	uint64         hash = es_lock_hash(snapshot.tenant, snapshot.stream);
 	Relation       snapshots;
 	bool           newest;
 
 	es_store_check_write(store->snapshots, "es_snapshot()");
-	es_lock_snapshots(hash, store->snapshots);
+	es_lock_snapshots(snapshot.tenant, snapshot.stream, store->snapshots);
 	check_reached(&snapshot);
 	snapshots = es_store_open_snapshots(RowExclusiveLock, &store);
 	check_deletable(snapshots);
