@@ -47,6 +47,34 @@ SELECT * FROM es_append_json('[
 -- One failing entry refuses all (A2).
 SELECT es_stream_version('order-2');
 
+-- Of several failures the message names the first, in the document's order.
+SELECT * FROM es_append_json('[
+	{"stream": "order-1", "expected": 0, "events": [{"type": "A", "data": 1}]},
+	{"stream": "zebra-1", "expected": 4}]');
+SELECT * FROM es_append_json('[{"stream": "zebra-1", "expected": 4}]');
+SELECT * FROM es_append_json('[{"stream": "zebra-1", "expected": -2}]');
+SELECT * FROM es_append_json('[{"stream": "order-1", "expected": 0}]');
+
+-- A bigint that a driver has given as a string may come back as it is.
+SELECT * FROM es_append_json('[
+	{"stream": "digits-1", "expected": "0", "events": [{"type": "A", "data": 1}]},
+	{"stream": "digits-2", "expected": "-1", "events": [{"type": "A", "data": 1}]},
+	{"stream": "order-1", "expected": "2"},
+	{"stream": "order-4", "expected": "-2"}]');
+SELECT * FROM es_append_json('[{"stream": "digits-1", "expected": "7"}]');
+\echo :SQLSTATE
+SELECT * FROM es_append_json('[{"stream": "digits-1", "expected": "9223372036854775807"}]');
+\echo :SQLSTATE
+
+-- A retry of a call that has only checked a stream cannot know what it found there (A5), unless it
+-- has appended to that stream itself.
+\set call '[{"stream": "twice-1", "expected": 0, "events": [{"type": "A", "data": 1, "id": "01902bd4-0000-7000-8000-000000000071"}]}, {"stream": "order-1", "expected": 2}, {"stream": "nix-1", "expected": 0}, {"stream": "twice-1"}]'
+SELECT * FROM es_append_json(:'call');
+SELECT es_append('order-1', 2, 'Later', '{}'), es_append('nix-1', 0, 'Later', '{}'), es_append('twice-1', 1, 'Later', '{}');
+SELECT * FROM es_append_json(:'call');
+-- what comes after is not misled by that
+SELECT es_append('twice-1', 2, 'Later', '{}'), es_append('nix-1', -1, 'Later', '{}');
+
 -- Bad documents, with the place.
 CREATE FUNCTION try(document jsonb) RETURNS TABLE (state text, message text, detail text, hint text)
 LANGUAGE plpgsql AS $$
@@ -79,7 +107,20 @@ SELECT * FROM try('[{"stream": "", "expected": 0}]');
 SELECT * FROM try('[{"stream": "-x", "expected": 0}]');
 SELECT * FROM try('[{"stream": "a-1"}]');
 SELECT * FROM try('[{"stream": "a-1", "expected": null}]');
-SELECT * FROM try('[{"stream": "a-1", "expected": "0"}]');
+SELECT * FROM try('[{"stream": "a-1", "expected": ""}]');
+SELECT * FROM try('[{"stream": "a-1", "expected": " 0"}]');
+SELECT * FROM try('[{"stream": "a-1", "expected": "0 "}]');
+SELECT * FROM try('[{"stream": "a-1", "expected": "+3"}]');
+SELECT * FROM try('[{"stream": "a-1", "expected": "03"}]');
+SELECT * FROM try('[{"stream": "a-1", "expected": "-0"}]');
+SELECT * FROM try('[{"stream": "a-1", "expected": "3.0"}]');
+SELECT * FROM try('[{"stream": "a-1", "expected": "1e1"}]');
+SELECT * FROM try('[{"stream": "a-1", "expected": "0x1"}]');
+SELECT * FROM try('[{"stream": "a-1", "expected": "any"}]');
+SELECT * FROM try('[{"stream": "a-1", "expected": "9223372036854775808"}]');
+SELECT * FROM try('[{"stream": "a-1", "expected": 9223372036854775808}]');
+SELECT * FROM try('[{"stream": "a-1", "expected": "-3"}]');
+SELECT * FROM try('[{"stream": "a-0", "expected": 0}, {"stream": "a-1", "expected": "x"}]');
 SELECT * FROM try('[{"stream": "a-1", "expected": true}]');
 SELECT * FROM try('[{"stream": "a-1", "expected": 0.5}]');
 SELECT * FROM try('[{"stream": "a-1", "expected": -3}]');

@@ -110,6 +110,11 @@ SELECT relname, attname FROM relations AS r JOIN pg_attribute ON attrelid = r.oi
 WHERE relkind = 'r' AND col_description(r.oid, attnum) IS NULL;
 SELECT conrelid::regclass, conname FROM pg_constraint JOIN relations AS r ON r.oid = conrelid
 WHERE contype <> 'n' AND obj_description(pg_constraint.oid, 'pg_constraint') IS NULL;
+-- A comment begins with one short sentence that says what it is for, so that a list of them can be read (F9).
+SELECT name, first FROM (
+	SELECT proname AS name, substring(obj_description(oid, 'pg_proc') FROM '^.*?(?=[.;?]( |$))') AS first FROM functions
+	UNION ALL SELECT relname, substring(obj_description(oid, 'pg_class') FROM '^.*?(?=[.;?]( |$))') FROM views) AS comments
+WHERE first IS NULL OR length(first) > 100 OR first !~ '^[A-Z]';
 -- Functions that only read are parallel safe, those that write are unsafe.
 SELECT proname FROM functions WHERE (provolatile = 'v') <> (proparallel = 'u');
 -- Only the guard is closed to PUBLIC.
