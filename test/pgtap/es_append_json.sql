@@ -1,6 +1,6 @@
 -- es_append_json(appends, tenant) appends to several streams, all or nothing.
 BEGIN;
-SELECT plan(15);
+SELECT plan(17);
 
 SELECT results_eq($$SELECT stream, first_version, last_version, repeated FROM es_append_json('[
 	{"stream": "order-1", "expected": 0, "events": [{"type": "Placed", "data": {}}, {"type": "Paid", "data": {}}]},
@@ -19,7 +19,7 @@ SELECT throws_ok($$SELECT * FROM es_append_json('[{"stream": "a-1", "expected": 
 	'SE001', NULL, 'A2: one conflict refuses all');
 SELECT is(es_stream_version('a-1'), 2::bigint, 'and nothing is written');
 SELECT throws_ok($$SELECT * FROM es_append_json('[{"stream": "a-1", "expected": 7}, {"stream": "b-1", "expected": 7}]')$$,
-	'SE001', '2 streams are not at their expected versions', 'all conflicts are told together');
+	'SE001', '2 streams are not at their expected versions; the first: stream "a-1" is at version 2, expected 7', 'all conflicts are told together');
 SELECT is((SELECT bool_and(repeated) FROM (SELECT es_append('c-1', 0, 'T', '1', NULL, '01902bd4-0000-7000-8000-000000000001')) AS a,
 	LATERAL es_append_json('[{"stream": "c-1", "expected": 0, "events": [{"type": "T", "data": 1, "id": "01902bd4-0000-7000-8000-000000000001"}]}]')),
 	true, 'A5: a retry is recognised by its ids');
@@ -33,6 +33,11 @@ SELECT throws_ok($$SELECT * FROM es_append_json('[{"stream": "a-1", "expected": 
 	'an unknown key is an error');
 SELECT is((SELECT last_version FROM es_append_json('[{"stream": "order-1", "expected": 0, "events": [{"type": "T", "data": 1}]}]', 'blue')), 1::bigint,
 	'all streams are those of the tenant');
+
+SELECT is((SELECT last_version FROM es_append_json(jsonb_build_array(jsonb_build_object('stream', 'a-1', 'expected', es_stream_version('a-1')::text)))), 2::bigint,
+	'expected may be a string of digits');
+SELECT results_eq($$SELECT last_version, last_position, repeated FROM es_append_json('[{"stream": "c-1", "expected": 0, "events": [{"type": "T", "data": 1, "id": "01902bd4-0000-7000-8000-000000000001"}]},
+	{"stream": "a-1", "expected": 2}]') OFFSET 1$$, 'VALUES (NULL::bigint, NULL::bigint, true)', 'A5: a retry cannot know what the first call found in a stream that it only checked');
 
 SELECT * FROM finish();
 ROLLBACK;

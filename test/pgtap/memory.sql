@@ -1,6 +1,6 @@
 -- Each function is called 100,000 times in one session, in one statement: the
 -- backend's memory does not grow with the calls.
-SELECT plan(30);
+SELECT plan(33);
 
 CREATE FUNCTION used() RETURNS bigint LANGUAGE sql VOLATILE AS 'SELECT sum(total_bytes) FROM pg_backend_memory_contexts';
 -- What n = 10,001 ... 100,000 of an expression over n have left in memory.
@@ -29,6 +29,11 @@ SELECT stays_flat($$es_try_append('mem-' || n % 1000, -1, '{A}', ARRAY['1']::jso
 SELECT stays_flat($$es_try_append('mem-' || n % 1000, 0, '{A}', ARRAY['1']::jsonb[])$$, 'es_try_append with conflicts');
 SELECT stays_flat($$(SELECT j.last_version FROM es_append_json(jsonb_build_array(jsonb_build_object('stream', 'mem-' || n % 1000, 'expected', -1,
 	'events', '[{"type": "T", "data": 1, "metadata": {"a": 1}}]'::jsonb))) AS j)$$, 'es_append_json');
+SELECT stays_flat($$(SELECT min(j.outcome) FROM es_try_append_json(jsonb_build_array(jsonb_build_object('stream', 'mem-' || n % 1000, 'expected', '-1',
+	'events', '[{"type": "T", "data": 1, "metadata": {"a": 1}}]'::jsonb))) AS j)$$, 'es_try_append_json');
+SELECT stays_flat($$(SELECT min(j.outcome) FROM es_try_append_json(jsonb_build_array(jsonb_build_object('stream', 'mem-' || n % 1000, 'expected', '0',
+	'events', '[{"type": "T", "data": 1, "metadata": {"a": 1}}]'::jsonb))) AS j)$$, 'es_try_append_json with conflicts');
+SELECT stays_flat($$(SELECT count(*) + n FROM es_stat_waiting)$$, 'es_stat_waiting');
 SELECT stays_flat($$(SELECT count(l) FROM es_load('mem-' || n % 1000, 2, 3) AS l)$$, 'es_load');
 SELECT stays_flat($$(SELECT count(l) FROM es_load('mem-' || n % 1000, since => now(), until => 'infinity', max_count => 1, backwards => true) AS l)$$, 'es_load by time');
 SELECT stays_flat($$es_stream_version('mem-' || n % 1000)$$, 'es_stream_version');

@@ -59,6 +59,8 @@ SELECT * FROM es_append_batch('mine-1', 4, '{Plain,Forbidden}', '{"{}","{}"}');
 SELECT last_version FROM es_append_batch('mine-1', 4, '{Plain,Hidden}', '{"{}","{}"}');
 SELECT stream, last_version FROM es_append_json('[{"stream": "mine-1", "expected": 6, "events": [{"type": "Plain", "data": 1}]}, {"stream": "theirs-1", "expected": 3, "events": [{"type": "Plain", "data": 1}]}]');
 \echo :SQLSTATE
+SELECT stream, version FROM es_try_append_json('[{"stream": "mine-1", "expected": 6, "events": [{"type": "Plain", "data": 1}]}, {"stream": "theirs-1", "expected": 3, "events": [{"type": "Plain", "data": 1}]}]');
+\echo :SQLSTATE
 SELECT outcome, version FROM es_try_append('mine-1', 6, '{Plain}', '{"{}"}');
 -- What is refused is not stored; and the id of an event that is hidden is not told about.
 SELECT es_stream_version('mine-1');

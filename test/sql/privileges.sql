@@ -25,6 +25,8 @@ SELECT * FROM es_try_append('order-1', -1, '{Paid}', ARRAY['{}']::jsonb[]);
 \echo :SQLSTATE
 SELECT * FROM es_append_json('[{"stream": "order-1", "expected": -1}]');
 \echo :SQLSTATE
+SELECT * FROM es_try_append_json('[{"stream": "order-1", "expected": 99}]');
+\echo :SQLSTATE
 SELECT * FROM es_load('order-1');
 \echo :SQLSTATE
 SELECT es_stream_version('order-1');

@@ -15,6 +15,7 @@ SELECT es_append('order-1', -1, 'Empty', '{}', '{}');
 SELECT last_version FROM es_append_batch('order-1', -1, '{B1,B2}', ARRAY['1', '2']::jsonb[], ARRAY[NULL, '{"n": 2}']::jsonb[]);
 SELECT last_version FROM es_append_json('[{"stream": "order-1", "expected": -1, "events": [{"type": "J1", "data": 1}, {"type": "J2", "data": 1, "metadata": {"actor": null}}]}]');
 SELECT outcome FROM es_try_append('order-1', -1, '{T}', ARRAY['1']::jsonb[]);
+SELECT outcome FROM es_try_append_json('[{"stream": "order-1", "expected": -1, "events": [{"type": "TJ", "data": 1}]}]');
 COMMIT;
 SELECT es_append('order-1', -1, 'After', '{}');
 SELECT version, type, metadata FROM es_load('order-1');

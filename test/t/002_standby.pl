@@ -73,6 +73,7 @@ my @writes = (
 	q(SELECT es_append_batch('old-1', -1, '{A}', '{1}')),
 	q(SELECT es_append_json('[{"stream": "old-1", "expected": -1, "events": [{"type": "A", "data": 1}]}]')),
 	q(SELECT es_try_append('old-1', -1, '{A}', '{1}')),
+	q(SELECT es_try_append_json('[{"stream": "old-1", "expected": -1, "events": [{"type": "A", "data": 1}]}]')),
 	q(SELECT es_snapshot('old-1', 40, '{}')),
 	q(SELECT es_drop_snapshots('old', 9)),
 	q(SELECT es_grant_tenant('es_bound', 't0')),
@@ -95,6 +96,7 @@ for my $write (@writes)
 	es_state_ok($primary, "BEGIN READ ONLY; $write", '25006', "25006 in READ ONLY: $write");
 }
 es_oracle_ok($standby, 'on the standby');
+is($standby->safe_psql('postgres', 'SELECT count(*) FROM es_stat_waiting'), '0', 'es_stat_waiting answers there, and is empty');
 is($standby->safe_psql('postgres', q(SELECT count(*) FROM es_read(categories => '{late}'))), '0',
 	'P1: what is not published on the primary is not on the standby');
 is($standby->safe_psql('postgres', q(SELECT es_head() > es_horizon())), 't', 'P1: though it is there');

@@ -90,6 +90,9 @@ es_state_ok($node, q(SET lock_timeout = '20ms'; SELECT es_append('held-1', -1, '
 es_state_ok($node, q(SET lock_timeout = '20ms';
 	SELECT es_append_json('[{"stream": "free-1", "expected": 0, "events": [{"type": "T", "data": 1}]},
 		{"stream": "held-1", "expected": -1, "events": [{"type": "T", "data": 1}]}]')), '55P03', 'lock_timeout, two streams');
+es_state_ok($node, q(SET lock_timeout = '20ms';
+	SELECT es_try_append_json('[{"stream": "free-1", "expected": 0, "events": [{"type": "T", "data": 1}]},
+		{"stream": "held-1", "expected": -1, "events": [{"type": "T", "data": 1}]}]')), '55P03', 'lock_timeout is no conflict');
 is($node->safe_psql('postgres', q(SET lock_timeout = '1s'; SELECT es_append('free-1', 0, 'T', '{}'))), '1',
 	'A2: the stream that was not held is free and new');
 $client->run('COMMIT');

@@ -44,10 +44,14 @@ es_state_ok($node, q(SELECT es_append('a-1', 0, 'T', '{}')), 'SE001', 'a conflic
 count_is(2, 4, 1, 0, 'a conflict');
 value(q(SELECT FROM es_try_append('a-1', 0, '{T}', '{1}')));
 count_is(2, 4, 2, 0, 'one that is an answer');
+my $logged = -s $node->logfile;
+value(q(SELECT FROM es_try_append_json('[{"stream": "a-1", "expected": 0, "events": [{"type": "T", "data": 1}]}, {"stream": "b-1", "expected": 7}]')));
+count_is(2, 4, 3, 0, 'one that is an answer in rows');
+unlike(PostgreSQL::Test::Utils::slurp_file($node->logfile, $logged), qr/ERROR/, 'and writes nothing into the log');
 value(qq(SELECT es_append('a-1', 0, 'T', '{}', id => '$id')));
-count_is(2, 4, 2, 1, 'a repeated call');
+count_is(2, 4, 3, 1, 'a repeated call');
 value(q(BEGIN; SELECT es_append('a-2', 0, 'T', '{}'); ROLLBACK));
-count_is(2, 4, 2, 1, 'nothing that was rolled back');
+count_is(2, 4, 3, 1, 'nothing that was rolled back');
 
 # all is well
 es_poll_in($node, 'postgres', q(SELECT state = 'idle' AND lag_events = 0 FROM es_stat_publisher), 'the publisher rests');
@@ -131,7 +135,7 @@ es_poll_in($node, 'postgres', 'SELECT horizon >= head AND holder_gid IS NULL FRO
 # who may see it
 value(q(CREATE ROLE reader; CREATE ROLE monitor; GRANT pg_monitor TO monitor;
 	GRANT USAGE ON SCHEMA es TO reader; GRANT SELECT ON es.events TO reader));
-foreach my $view (qw(es_stat_publisher es_stat_appends es_stat_workers es_status()))
+foreach my $view (qw(es_stat_publisher es_stat_appends es_stat_workers es_stat_waiting es_status()))
 {
 	es_state_ok($node, "SET ROLE reader; SELECT * FROM $view", '42501', "a reader of the log does not see $view");
 	es_state_ok($node, "SET ROLE monitor; SELECT * FROM $view", '00000', "a member of pg_monitor does");
@@ -151,7 +155,7 @@ is($node->safe_psql('other', q(SET ROLE monitor; SELECT string_agg(database, ' '
 # O3: looking writes nothing
 my $before = value('SELECT count(*) FROM es.ticks');
 es_state_ok($node, "BEGIN READ ONLY; SELECT * FROM $_", '00000', "O3: $_ in a READ ONLY transaction")
-  foreach qw(es_stat_publisher es_stat_appends es_stat_workers es_status() es_outbox);
+  foreach qw(es_stat_publisher es_stat_appends es_stat_workers es_stat_waiting es_status() es_outbox);
 is(value('SELECT count(*) FROM es.ticks'), $before, 'and takes no tick');
 
 $node->stop;

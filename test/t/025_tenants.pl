@@ -160,6 +160,7 @@ kept_ok('acme', $_) for q(SELECT * FROM es_read(categories => '{secret,s}')), q(
   q(SELECT * FROM es_streams(categories => '{secret}', tenant => '*')), q(SELECT * FROM es_streams(after => 'r', tenant => '*'));
 kept_ok('acme', q(SELECT * FROM es_append_json('[{"stream": "s-1", "expected": -1, "tenant": "b", "events": [{"type": "T", "data": {}}]}]')), '22023');
 kept_ok('acme', q(SELECT es_append_json('[{"stream": "s-1", "expected": -1, "events": [{"type": "T", "data": {}, "tenant": "b"}]}]')), '22023');
+kept_ok('acme', q(SELECT es_try_append_json('[{"stream": "s-1", "expected": -1, "tenant": "b"}]')), '22023');
 
 # ------------------------------------------------------------ ids and versions
 
@@ -170,6 +171,7 @@ same_ok('acme', qq(BEGIN; SELECT es_append('x-1', -1, 'T', '{}', id => '%'); SEL
 same_ok('acme', qq(BEGIN; SELECT es_append('%', 7, 'T', '{}'); ROLLBACK), 'secret-1', 'nix-1');
 same_ok('acme', qq(BEGIN; SELECT * FROM es_try_append('%', 7, '{T}', '{"{}"}'); ROLLBACK), 'secret-1', 'nix-1');
 same_ok('acme', qq(BEGIN; SELECT * FROM es_append_json('[{"stream": "%", "expected": 5}]'); ROLLBACK), 'secret-1', 'nix-1');
+same_ok('acme', qq(BEGIN; SELECT * FROM es_try_append_json('[{"stream": "%", "expected": 5}, {"stream": "y-1", "expected": 0}]'); ROLLBACK), 'secret-1', 'nix-1');
 same_ok('acme', qq(SELECT es_stream_version('%'), es_position('%'), (SELECT count(*) FROM es_load('%')), (SELECT count(*) FROM es_rehydrate('%'))),
 	'secret-1', 'nix-1');
 # the id that a's own event has, b's has, too: SE002 tells of a's

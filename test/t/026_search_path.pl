@@ -219,7 +219,8 @@ free_ok('prey', 'clerk', 'a log is written', qq(SELECT public.es_append('s-1', 0
 # others come last.
 ok(defined es_call($_->[0]), "$_->[0]() has a call in EsCalls.pm") for es_functions($node, 'prey');
 my %owners = map { $_ => 1 } qw(es_init es_reset es_start_worker es_status es_grant_tenant es_revoke_tenant
-  pg_eventstore_publisher pg_eventstore_holders pg_eventstore_appends pg_eventstore_workers pg_eventstore_tenants);
+  pg_eventstore_publisher pg_eventstore_holders pg_eventstore_appends pg_eventstore_workers pg_eventstore_tenants
+  pg_eventstore_waiting);
 my @last = qw(es_publish es_drop_channel es_reset);
 for my $role (qw(clerk keeper postgres))
 {
@@ -228,9 +229,9 @@ for my $role (qw(clerk keeper postgres))
 
 	free_ok('prey', $role, 'every function',
 		(map { es_call($_) } grep { !$later{$_} } @names),
-		(map { "SELECT * FROM $_" } 'public.es_outbox', 'es.log', $role eq 'clerk' ? () : map { "public.es_stat_$_" } qw(publisher appends workers)),
+		(map { "SELECT * FROM $_" } 'public.es_outbox', 'es.log', $role eq 'clerk' ? () : map { "public.es_stat_$_" } qw(publisher appends workers waiting)),
 		(map { "DO \$\$ BEGIN PERFORM $_; EXCEPTION WHEN SQLSTATE 'SE001' OR SQLSTATE 'SE002' OR SQLSTATE 'SE005' THEN NULL; END \$\$" }
-			q(public.es_append('s-1', 99, 'T', '{}')), qq(public.es_append('s-2', -1, 'T', '{}', id => '$id')), q(* FROM public.es_read(1000000))),
+			q(public.es_append('s-1', 99, 'T', '{}')), q(* FROM public.es_try_append_json('[{"stream": "s-1", "expected": 99}]')), qq(public.es_append('s-2', -1, 'T', '{}', id => '$id')), q(* FROM public.es_read(1000000))),
 		(map { es_call($_) } grep { my $name = $_; grep { $_ eq $name } @names } @last),
 		q(SELECT public.es_create_channel('es_seen')));
 	# es_reset() has emptied it

@@ -318,7 +318,7 @@ sub sql
 	if ($op->{anonymous})
 	{
 		$sql =~ s/, "id": "[^"]*"//g;
-		$sql =~ s/, '\{?[-0-9a-f,]+\}?'\)$/)/ if $op->{kind} ne 'json';
+		$sql =~ s/, '\{?[-0-9a-f,]+\}?'\)$/)/ if $op->{kind} !~ /json/;
 	}
 	return $sql;
 }
@@ -376,7 +376,11 @@ sub batch
 	return $self->call($self->make(kind => EsStress::chance(50) ? 'batch' : 'try', anonymous => EsStress::chance(30)));
 }
 
-sub json { my ($self) = @_; return $self->call($self->make(kind => 'json', anonymous => EsStress::chance(30))) }
+sub json
+{
+	my ($self) = @_;
+	return $self->call($self->make(kind => EsStress::chance(50) ? 'json' : 'try_json', anonymous => EsStress::chance(30)));
+}
 
 # More streams than locks: all streams are locked at once.
 sub many_streams { my ($self) = @_; return $self->call($self->make(kind => 'json', parts => 24)) }

@@ -248,9 +248,9 @@ sub wrong
 sub make_op
 {
 	my ($self, %opt) = @_;
-	my @kinds = qw(single batch json try);
+	my @kinds = qw(single batch json try try_json);
 	my $kind = $opt{kind} || $kinds[ rand @kinds ];
-	my $nparts = $kind ne 'json' ? 1 : $opt{parts} || 2 + int rand 3;
+	my $nparts = $kind !~ /json/ ? 1 : $opt{parts} || 2 + int rand 3;
 	my $op = { kind => $kind, number => ++$self->{made}, state => 'absent', parts => [] };
 	my %streams;
 
@@ -290,7 +290,7 @@ sub sql
 	my $ids = join ',', @{ $part->{ids} };
 	my $trace = qq('{"trace": ) . int(rand 1e9) . q(}');
 
-	if ($op->{kind} eq 'json')
+	if ($op->{kind} =~ /json/)
 	{
 		my @entries = map {
 			my $one = $_;
@@ -298,8 +298,9 @@ sub sql
 			my $events = join ',', map { qq({"type": "T", "data": $one->{data}, "id": "$_"}) } @{ $one->{ids} };
 			qq({"stream": "$one->{stream}", "expected": $expected, "events": [$events]})
 		} @{ $op->{parts} };
-		return 'SELECT first_version, last_version, last_position, repeated FROM es_append_json(\'['
-		  . join(',', @entries) . ']\')';
+		return 'SELECT first_version, '
+		  . ($op->{kind} eq 'json' ? 'last_version, last_position, repeated FROM es_append_json'
+			: 'version, last_position, outcome FROM es_try_append_json') . "('[" . join(',', @entries) . "]')";
 	}
 
 	my $expected = $any ? -1 : $self->expectation($stream);
@@ -320,6 +321,12 @@ sub is_told
 	delete $op->{repeated};
 	return 0 if $answer->{state} ne '00000';
 	return 0 if $op->{kind} eq 'try' and $answer->{rows}[0][3] eq 'conflict';
+	if ($op->{kind} eq 'try_json' and grep { $_->[3] eq 'conflict' } @{ $answer->{rows} })
+	{
+		$self->wrong('a conflict, and yet something was written', $op, $answer)
+		  if grep { $_->[3] !~ /^(conflict|unwritten)$/ } @{ $answer->{rows} };
+		return 0;
+	}
 	$self->wrong('an odd number of rows', $op, $answer) if @{ $answer->{rows} } != @{ $op->{parts} };
 	for my $i (0 .. $#{ $op->{parts} })
 	{
