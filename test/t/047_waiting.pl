@@ -24,9 +24,10 @@ sub value { return $node->safe_psql('postgres', $_[0]) }
 
 sub append { return qq(SELECT es_append('$_[0]', -1, 'T', '{}') > 0) }
 
-sub entries
+sub append_json
 {
-	return '[' . join(',', map { qq({"stream": "$_", "expected": -1, "events": [{"type": "T", "data": 1}]}) } @_) . ']';
+	my $entries = join ',', map { qq({"stream": "$_", "expected": -1, "events": [{"type": "T", "data": 1}]}) } @_;
+	return "SELECT count(*) FROM es_append_json('[$entries]')";
 }
 
 # A session that is told something that it has to wait with.
@@ -143,7 +144,7 @@ for my $case ([ q(SET lock_timeout = '50ms';) => 'lock timeout' ], [ q(SET state
 	my ($setting, $what) = @$case;
 	my ($ret, $out, $err) = $node->psql('postgres', "$setting " . append('order-123'));
 	like($err, qr/ERROR:  canceling statement due to $what\nCONTEXT:  while waiting for stream "order-123"$/m, "O8: $what names the stream to its client");
-	($ret, $out, $err) = $node->psql('postgres', "$setting SELECT es_append_json('" . entries('new-1', 'order-123') . "')");
+	($ret, $out, $err) = $node->psql('postgres', "$setting " . append_json('new-1', 'order-123'));
 	like($err, qr/CONTEXT:  while waiting for stream "order-123"$/m, "O8: $what, of several streams");
 }
 # a wait that has ended is not in the context of what comes after
@@ -162,16 +163,16 @@ $_->close for @waiters[ 0, 1 ];
 empty_ok('O8: and nobody waits');
 
 $holder->run($_) for 'BEGIN', append('order-123');
-my $all = waiter(q(SELECT count(*) FROM es_append_json(') . entries(map { "many-$_" } 1 .. 200) . q(')));
+my $all = waiter(append_json(map { "many-$_" } 1 .. 200));
 shows_ok($all, "all streams|-|-|t|{$h}", 'O8: more streams than locks: it waits for all');
 $holder->run('COMMIT');
 done_ok('and has them', $all);
-$holder->run($_) for 'BEGIN', q(SELECT count(*) FROM es_append_json(') . entries(map { "many-$_" } 1 .. 200) . q('));
-my @few = (waiter(append('free-1')), waiter(q(SELECT count(*) FROM es_append_json(') . entries('x-1', 'x-2') . q(')));
+$holder->run($_) for 'BEGIN', append_json(map { "many-$_" } 1 .. 200);
+my @few = (waiter(append('free-1')), waiter(append_json('x-1', 'x-2')));
 shows_ok($few[0], "append|free-1||t|{$h}", 'O8: behind one that has all streams');
 shows_ok($few[1], "append|-|-|t|{$h}", 'O8: several streams behind it have no one name');
 $node->wait_for_log(qr/CONTEXT:  while waiting for 2 streams\n/, $logged);
-$all = waiter(q(SELECT count(*) FROM es_append_json(') . entries(map { "more-$_" } 1 .. 200) . q(')));
+$all = waiter(append_json(map { "more-$_" } 1 .. 200));
 es_poll_ok($node, 'SELECT count(*) = 1 FROM es_stat_waiting WHERE kind = \'all streams\' AND pid = ' . $all->pid, 'O8: another that wants all');
 $holder->run('COMMIT');
 done_ok('they go on', @few, $all);
