@@ -130,7 +130,8 @@ find_entries(void)
 	}
 	PG_CATCH();
 	{
-		/* nothing else has been taken */
+		/* the error has let go of interrupts, the lock lets go of them once more */
+		HOLD_INTERRUPTS();
 		LWLockRelease(AddinShmemInitLock);
 		MemoryContextSwitchTo(context);
 		FlushErrorState();

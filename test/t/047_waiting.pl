@@ -230,4 +230,27 @@ done_ok('they go on', @late);
 empty_ok('O8: and nobody waits');
 es_oracle_ok($node, 'not preloaded');
 $node->stop;
+
+# No append fails because there is no room for names (A7).  Locks eat up what shared memory has
+# to spare, before the first session waits.
+$node = es_server('waiting_full', conf => "max_connections = 20\n");
+is(value(append('first-1')), 't', 'the store has its own memory');
+es_state_ok($node, 'SELECT count(pg_advisory_lock(n)) FROM generate_series(1, 1000000) AS n', '53200', 'locks take all that is to spare');
+$holder = EsClient->new($node);
+$h = $holder->pid;
+$holder->run($_) for 'BEGIN', append('order-123');
+my @nameless = map { waiter(append('order-123')) } 1, 2;
+shows_ok($nameless[0], "append|-|-|t|{$h}", 'A7: a session waits without a name');
+value('SELECT pg_cancel_backend(' . $nameless[1]->pid . ')');
+is($nameless[1]->answer->{state}, '57014', 'and can be cancelled');
+$holder->run('COMMIT');
+done_ok('A7: it appends', $nameless[0]);
+is($nameless[1]->run(append('order-123'))->{state}, '00000', 'the other one too');
+$holder->run($_) for 'BEGIN', append('order-123');
+$nameless[1]->tell(append('order-123'));
+shows_ok($nameless[1], "append|-|-|t|{$h}", 'once more');
+$holder->run('COMMIT');
+done_ok('A7: it appends as well', $nameless[1]);
+es_oracle_ok($node, 'without room');
+$node->stop;
 done_testing();
