@@ -94,8 +94,9 @@ shows_ok($waiters[2], "append|order-123||t|{$h," . $waiters[0]->pid . '}', 'O8: 
 push @waiters, waiter(q(SELECT count(*) FROM es_try_append_json('[{"stream": "order-123", "expected": -1}]')));
 shows_ok($waiters[3], "append|order-123||t|{$h," . join(',', map { $_->pid } @waiters[ 0, 2 ]) . '}', 'O8: by es_try_append_json');
 push @waiters, waiter(append('order-123')) for 1 .. 3;
-es_poll_ok($node, q(SELECT count(*) = 6 FROM es_stat_waiting WHERE kind = 'append' AND stream = 'order-123' AND tenant = ''),
-	'O8: those that wait at the gate of the lock are named, too');
+es_poll_ok($node, 'SELECT count(*) = 7 FROM es_stat_waiting', 'some of them wait at the gate of the lock');
+is(value(q(SELECT count(*) FROM es_stat_waiting WHERE kind = 'append' AND stream = 'order-123' AND tenant = '')), '6',
+	'O8: where they are named, too');
 push @waiters, waiter(q(SELECT es_snapshot('order-123', 1, '{}')));
 shows_ok($waiters[7], "snapshot|order-123||t|{$h}", 'O8: the snapshots of a stream');
 is(value('SELECT count(*) FROM es_stat_waiting'), scalar @waiters, 'and that is all');
@@ -110,7 +111,8 @@ $there->run('BEGIN');
 $there->run(append('order-123'));
 my $waits_there = EsClient->new($node, db => 'other');
 $waits_there->tell(append('order-123'));
-$node->poll_query_until('other', q(SELECT stream = 'order-123' FROM es_stat_waiting)) or die 'it does not wait';
+$node->poll_query_until('other', 'SELECT count(*) = 1 FROM es_stat_waiting') or die 'it does not wait';
+is($node->safe_psql('other', 'SELECT stream FROM es_stat_waiting'), 'order-123', 'a session of another database waits');
 value('CREATE TABLE rows AS SELECT 1 AS x');
 $holder->run($_) for 'SELECT pg_advisory_xact_lock(1)', 'UPDATE rows SET x = 2';
 my @strangers = (waiter('SELECT pg_advisory_lock(1)'), waiter('UPDATE rows SET x = 3'));
