@@ -362,31 +362,31 @@ recall_tails(EsAppend *append)
 }
 
 /* What an answer says of an entry; 0 is shown as NULL, but for a version that is known. */
-typedef struct Place
+typedef struct Answer
 {
 	int64 first;
 	int64 last;
 	int64 position;
 	bool  is_known; /* last, which is 0 for a stream that does not exist */
-} Place;
+} Answer;
 
 /* Where an entry's events are, or its stream's end where it has none. */
-static Place
-find_place(const EsAppend *append, const Entry *entry, bool repeated)
+static Answer
+find_answer(const EsAppend *append, const Entry *entry, bool repeated)
 {
 	const EsTail  *tail = &append->log[entry->index].tail;
 	const EsEvent *events = &append->events[entry->first];
-	Place          place = {0, tail->version, tail->position, true};
+	Answer         answer = {0, tail->version, tail->position, true};
 
 	if (entry->count > 0)
 	{
-		place.first = events[0].version;
-		place.last = events[entry->count - 1].version;
-		place.position = events[entry->count - 1].position;
+		answer.first = events[0].version;
+		answer.last = events[entry->count - 1].version;
+		answer.position = events[entry->count - 1].position;
 	}
 	else
-		place.is_known = !repeated || tail->version > 0;
-	return place;
+		answer.is_known = !repeated || tail->version > 0;
+	return answer;
 }
 
 static void
@@ -399,14 +399,14 @@ put_int8(Datum *value, bool *isnull, int64 number, bool known)
 static void
 put_row(ReturnSetInfo *rsinfo, const EsAppend *append, const Entry *entry, bool repeated)
 {
-	Place place = find_place(append, entry, repeated);
-	Datum values[5];
-	bool  nulls[5] = {false};
+	Answer answer = find_answer(append, entry, repeated);
+	Datum  values[5];
+	bool   nulls[5] = {false};
 
 	values[0] = PointerGetDatum(entry->stream);
-	put_int8(&values[1], &nulls[1], place.first, place.first > 0);
-	put_int8(&values[2], &nulls[2], place.last, place.is_known);
-	put_int8(&values[3], &nulls[3], place.position, place.position > 0);
+	put_int8(&values[1], &nulls[1], answer.first, answer.first > 0);
+	put_int8(&values[2], &nulls[2], answer.last, answer.is_known);
+	put_int8(&values[3], &nulls[3], answer.position, answer.position > 0);
 	values[4] = BoolGetDatum(repeated);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
@@ -447,17 +447,17 @@ outcome_of(const EsAppend *append, const Entry *entry, EsOutcome outcome)
 static void
 put_outcome(ReturnSetInfo *rsinfo, const EsAppend *append, const Entry *entry, EsOutcome outcome)
 {
-	Place place = {0, append->streams[entry->index].actual, 0, true};
-	Datum values[5];
-	bool  nulls[5] = {false};
+	Answer answer = {0, append->streams[entry->index].actual, 0, true};
+	Datum  values[5];
+	bool   nulls[5] = {false};
 
 	if (outcome != ES_CONFLICT)
-		place = find_place(append, entry, outcome == ES_REPEATED);
+		answer = find_answer(append, entry, outcome == ES_REPEATED);
 	values[0] = CStringGetTextDatum(outcome_of(append, entry, outcome));
 	values[1] = PointerGetDatum(entry->stream);
-	put_int8(&values[2], &nulls[2], place.last, place.is_known);
-	put_int8(&values[3], &nulls[3], place.first, place.first > 0);
-	put_int8(&values[4], &nulls[4], place.position, place.position > 0);
+	put_int8(&values[2], &nulls[2], answer.last, answer.is_known);
+	put_int8(&values[3], &nulls[3], answer.first, answer.first > 0);
+	put_int8(&values[4], &nulls[4], answer.position, answer.position > 0);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
