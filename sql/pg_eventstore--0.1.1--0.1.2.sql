@@ -220,6 +220,7 @@ UNION ALL
 SELECT (r.line).topic, (r.line).status, (r.line).detail, (r.line).hint
 FROM (SELECT pg_eventstore_status() AS line FROM v WHERE NOT v.is_older) AS r;
 END;
+
 -- Conflicts over several streams as rows.
 CREATE FUNCTION es_try_append_json(
     appends jsonb,
@@ -230,9 +231,11 @@ CREATE FUNCTION es_try_append_json(
     version bigint,
     first_version bigint,
     last_position bigint
+)
 AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION es_try_append_json(jsonb, text) IS
 'Appends to several streams, all or nothing, and answers conflicts with rows; outcome is ''appended'', ''checked'', ''repeated'', ''conflict'' or ''unwritten''.';
+
 -- What sessions wait for.
 CREATE FUNCTION pg_eventstore_waiting() RETURNS TABLE (
     pid integer,
@@ -240,15 +243,18 @@ CREATE FUNCTION pg_eventstore_waiting() RETURNS TABLE (
     stream text,
     tenant text,
     waiting_since timestamptz
+)
 AS 'MODULE_PATHNAME', 'es_waiting' LANGUAGE C STABLE PARALLEL SAFE ROWS 10;
 COMMENT ON FUNCTION pg_eventstore_waiting() IS
 'Sessions that wait for a lock on streams; for members of pg_monitor and the store''s owner.';
+
 CREATE VIEW es_stat_waiting AS
 SELECT pid, kind, stream, tenant, waiting_since, pg_catalog.pg_blocking_pids(pid) AS blocked_by
 FROM pg_eventstore_waiting();
 COMMENT ON VIEW es_stat_waiting IS
 'Sessions of this database that wait for a stream, which one, and which sessions block them.';
 GRANT SELECT ON es_stat_waiting TO PUBLIC;
+
 -- Each description begins with one short sentence.
 COMMENT ON FUNCTION es_try_append(text, bigint, text[], jsonb[], jsonb[], uuid[], bytea[], text) IS
 'Appends several events to one stream, and answers a conflict with a row; outcome is ''appended'', ''repeated'' or ''conflict''.';
