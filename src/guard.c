@@ -36,6 +36,17 @@ PG_FUNCTION_INFO_V1(es_guard);
 bool es_guard_resetting = false;
 Oid  es_guard_open = InvalidOid;
 
+const EsGuarded es_guard_tables[] = {
+	{"events", NULL},
+	{"ticks", NULL},
+	{"epochs", NULL},
+	{"store", NULL},
+	{"bindings", "all sessions"},
+	{"channels", "the publisher"},
+};
+
+const int es_guard_ntables = lengthof(es_guard_tables);
+
 static const char *
 operation_name(TriggerEvent event)
 {

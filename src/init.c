@@ -45,6 +45,7 @@
 #include "errors.h"
 #include "epoch.h"
 #include "guard.h"
+#include "layout.h"
 #include "lock.h"
 #include "log.h"
 #include "owner.h"
@@ -233,7 +234,7 @@ index_state(const EsObject *object)
 	if (object->relkind != RELKIND_INDEX || !OidIsValid(store_relation("events")))
 		return ES_INDEX_FREE;
 	events = table_open(store_relation("events"), AccessShareLock);
-	state = es_store_index_state(events, object->name);
+	state = es_layout_index_state(events, object->name);
 	table_close(events, NoLock);
 	return state;
 }
@@ -267,20 +268,6 @@ make_objects(Oid *owner)
 	return made;
 }
 
-/* The tables that guards stand on.  Some refuse; others let the owner pass, and tell. */
-static const struct
-{
-	const char *table;
-	const char *tells; /* whom that rows have changed; NULL: they refuse */
-} guarded[] = {
-	{"events", NULL},
-	{"ticks", NULL},
-	{"epochs", NULL},
-	{"store", NULL},
-	{"bindings", "all sessions"},
-	{"channels", "the publisher"},
-};
-
 static bool
 guards_stand(const char *table)
 {
@@ -313,10 +300,10 @@ make_guards(Oid guard)
 {
 	bool made = false;
 
-	for (int i = 0; i < (int) lengthof(guarded); i++)
+	for (int i = 0; i < es_guard_ntables; i++)
 	{
-		const char *table = guarded[i].table;
-		const char *tells = guarded[i].tells;
+		const char *table = es_guard_tables[i].table;
+		const char *tells = es_guard_tables[i].tells;
 
 		if (guards_stand(table))
 			continue;

@@ -45,110 +45,17 @@
 
 #include "compat.h"
 #include "errors.h"
+#include "layout.h"
 #include "policy.h"
 #include "read_index.h"
 #include "scan.h"
 #include "store.h"
 
-typedef struct Column
-{
-	const char *name;
-	Oid         type;
-	bool        notnull;
-} Column;
-
-static const Column events_columns[ES_EVENTS_NATTS] = {
-	{"position", INT8OID, true},
-	{"version", INT8OID, true},
-	{"recorded_at", TIMESTAMPTZOID, true},
-	{"id", UUIDOID, true},
-	{"tenant", TEXTOID, true},
-	{"stream", TEXTOID, true},
-	{"category", TEXTOID, true},
-	{"type", TEXTOID, true},
-	{"data", JSONBOID, false},
-	{"metadata", JSONBOID, false},
-	{"payload", BYTEAOID, false},
-};
-
-static const Column snapshots_columns[ES_SNAPSHOTS_NATTS] = {
-	{"version", INT8OID, true},        {"created_at", TIMESTAMPTZOID, true},
-	{"schema_version", INT4OID, true}, {"tenant", TEXTOID, true},
-	{"stream", TEXTOID, true},         {"category", TEXTOID, true},
-	{"state", JSONBOID, false},        {"payload", BYTEAOID, false},
-};
-
-static const Column ticks_columns[ES_TICKS_NATTS] = {
-	{"position", INT8OID, true},           {"last_position", INT8OID, true},
-	{"recorded_at", TIMESTAMPTZOID, true}, {"life", INT8OID, true},
-	{"notified", INT8OID, true},           {"pruned", INT8OID, true},
-	{"holders", INT8ARRAYOID, false},
-};
-
-static const Column epochs_columns[ES_EPOCHS_NATTS] = {
-	{"epoch", INT4OID, true},
-	{"last_position", INT8OID, true},
-	{"first_position", INT8OID, true},
-	{"timeline", INT8OID, true},
-	{"system_identifier", INT8OID, true},
-	{"database", INT8OID, true},
-	{"relation", INT8OID, true},
-	{"opened_at", TIMESTAMPTZOID, true},
-};
-
-static const Column channels_columns[ES_CHANNELS_NATTS] = {
-	{"name", TEXTOID, true},
-	{"options", JSONBOID, true},
-	{"position", INT8OID, true},
-	{"created_by", TEXTOID, true},
-	{"created_at", TIMESTAMPTZOID, true},
-};
-
-static const Column store_columns[ES_STORE_NATTS] = {
-	{"version", INT4OID, true},
-	{"created_at", TIMESTAMPTZOID, true},
-	{"salt", INT8OID, true},
-};
-
-static const Column bindings_columns[ES_BINDINGS_NATTS] = {
-	{"role", TEXTOID, true},
-	{"tenants", TEXTARRAYOID, true},
-	{"role_oid", INT8OID, true},
-	{"system_identifier", INT8OID, true},
-	{"changed_at", TIMESTAMPTZOID, true},
-};
-
-/* The indexes that the store reads by. */
-static const EsStoreIndex indexes[] = {
-	{"events_pkey", offsetof(EsStore, events_position), true, 1, {ES_EVENTS_POSITION}},
-	{"events_version_key",
-	 offsetof(EsStore, events_version),
-	 true,
-	 3,
-	 {ES_EVENTS_TENANT, ES_EVENTS_STREAM, ES_EVENTS_VERSION}},
-	{"events_id_key", offsetof(EsStore, events_id), true, 2, {ES_EVENTS_TENANT, ES_EVENTS_ID}},
-	{"events_category_position_idx",
-	 offsetof(EsStore, events_category),
-	 false,
-	 2,
-	 {ES_EVENTS_CATEGORY, ES_EVENTS_POSITION}},
-};
-
-static const EsStoreIndex snapshots_index = {"snapshots_pkey",
-											 offsetof(EsStore, snapshots_key),
-											 true,
-											 3,
-											 {ES_SNAPSHOTS_TENANT, ES_SNAPSHOTS_STREAM,
-											  ES_SNAPSHOTS_SCHEMA_VERSION}};
-
-static const EsStoreIndex ticks_index = {
-	"ticks_position_idx", offsetof(EsStore, ticks_position), false, 1, {ES_TICKS_POSITION}};
-
 /* The type of a column of es.events. */
 Oid
 es_store_event_type(AttrNumber column)
 {
-	return events_columns[column - 1].type;
+	return es_layout_events[column - 1].type;
 }
 
 static EsStore found;
@@ -184,27 +91,6 @@ schema_changed(Datum arg, int cacheid, uint32 hashvalue)
 	forget_store();
 }
 
-/* Something is missing that es_init() makes again. */
-pg_noreturn static void
-not_ready(const char *detail)
-{
-	ereport(ERROR, (errcode(ERRCODE_ES_NO_STORE), errmsg("the event store is not ready"),
-					errdetail_internal("%s", detail),
-					errhint("If a restore is running, wait for its end; then, as the owner of the "
-							"store, run SELECT es_init(), which adopts and repairs it.")));
-}
-
-/* A table is not what the store made, which only its owner can undo. */
-pg_noreturn static void
-not_ours(Oid relid, const char *what)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_ES_NO_STORE), errmsg("the event store is not ready"),
-			 errdetail("Relation \"%s.%s\" %s.", get_namespace_name(get_rel_namespace(relid)),
-					   get_rel_name(relid), what),
-			 errhint("Undo what has changed it.")));
-}
-
 /* The relation's OID; it is of that kind, so that it can be opened as such. */
 static Oid
 find_relation(const char *schema, const char *name, char relkind)
@@ -213,9 +99,9 @@ find_relation(const char *schema, const char *name, char relkind)
 	Oid relid = OidIsValid(nspid) ? get_relname_relid(name, nspid) : InvalidOid;
 
 	if (!OidIsValid(relid))
-		not_ready(psprintf("Relation \"%s.%s\" does not exist.", schema, name));
+		es_layout_not_ready(psprintf("Relation \"%s.%s\" does not exist.", schema, name));
 	if (get_rel_relkind(relid) != relkind)
-		not_ours(relid, "is not of the kind that the event store made");
+		es_layout_not_ours(relid, "is not of the kind that the event store made");
 	return relid;
 }
 
@@ -231,111 +117,6 @@ find_store_table(void)
 				 errdetail("Table \"%s.store\" does not exist.", ES_SCHEMA),
 				 errhint("Run SELECT es_init() as the role that shall own the store.")));
 	return find_relation(ES_SCHEMA, "store", RELKIND_RELATION);
-}
-
-static bool
-is_column(Form_pg_attribute att, const Column *column)
-{
-	return !att->attisdropped && att->attgenerated == '\0' && att->atttypid == column->type &&
-		   strcmp(NameStr(att->attname), column->name) == 0 &&
-		   (att->attnotnull || !column->notnull) &&
-		   (att->atttypid != TEXTOID || att->attcollation == C_COLLATION_OID);
-}
-
-/* Is it an ordinary table of rows of its own only? */
-static void
-check_heap(Relation rel)
-{
-	Oid relid = RelationGetRelid(rel);
-
-	if (rel->rd_rel->relam != HEAP_TABLE_AM_OID ||
-		rel->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT || rel->rd_rel->relispartition)
-		not_ours(relid, "is not an ordinary, logged heap table");
-	if (rel->rd_rel->relhassubclass && find_inheritance_children(relid, NoLock) != NIL)
-		not_ours(relid, "has child tables, whose rows would look like its own");
-}
-
-/* And of exactly these columns? */
-static void
-check_table(Relation rel, const Column *columns, int n)
-{
-	TupleDesc desc = RelationGetDescr(rel);
-
-	check_heap(rel);
-	for (int i = 0; i < Max(n, desc->natts); i++)
-	{
-		if (i < n ? i >= desc->natts || !is_column(TupleDescAttr(desc, i), &columns[i])
-				  : !TupleDescAttr(desc, i)->attisdropped)
-			not_ours(RelationGetRelid(rel), "does not have the columns that the event store made");
-	}
-}
-
-/* Is the index a plain, valid btree on (or, if not unique, beginning with) these columns? */
-static bool
-index_fits(Relation index, const EsStoreIndex *wanted)
-{
-	Form_pg_index form = index->rd_index;
-
-	if (index->rd_rel->relam != BTREE_AM_OID || !form->indisvalid || !form->indisready ||
-		(wanted->unique &&
-		 (!form->indisunique || form->indnkeyatts != wanted->ncolumns || !form->indimmediate)) ||
-		form->indnkeyatts < wanted->ncolumns ||
-		!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
-		return false;
-	for (int i = 0; i < wanted->ncolumns; i++)
-	{
-		if (form->indkey.values[i] != wanted->columns[i] || !es_read_index_is_plain(index, i))
-			return false;
-	}
-	return true;
-}
-
-/* Looks for the index and notes it in the store; false where there is none. */
-static bool
-find_index(EsStore *s, Relation rel, const EsStoreIndex *wanted)
-{
-	Oid      *result = (Oid *) ((char *) s + wanted->offset);
-	List     *list = RelationGetIndexList(rel);
-	ListCell *cell;
-
-	*result = InvalidOid;
-	foreach (cell, list)
-	{
-		Relation index = index_open(lfirst_oid(cell), AccessShareLock);
-
-		if (index_fits(index, wanted))
-			*result = RelationGetRelid(index);
-		index_close(index, AccessShareLock);
-		if (OidIsValid(*result))
-			break;
-	}
-	list_free(list);
-	return OidIsValid(*result);
-}
-
-static void
-need_index(EsStore *s, Relation rel, const EsStoreIndex *wanted)
-{
-	if (!find_index(s, rel, wanted))
-		not_ready(psprintf("Table \"%s.%s\" lacks the index \"%s\", which the store reads by.",
-						   ES_SCHEMA, RelationGetRelationName(rel), wanted->name));
-}
-
-/*
- * Is there an index, of whatever name, that serves for the one of this name?
- * ES_INDEX_FREE where the store does not read by that index.
- */
-EsIndexState
-es_store_index_state(Relation events, const char *name)
-{
-	EsStore scratch;
-
-	for (int i = 0; i < (int) lengthof(indexes); i++)
-	{
-		if (strcmp(indexes[i].name, name) == 0)
-			return find_index(&scratch, events, &indexes[i]) ? ES_INDEX_FITS : ES_INDEX_LACKS;
-	}
-	return ES_INDEX_FREE;
 }
 
 /* Is it a function of the extension's own? */
@@ -442,7 +223,7 @@ has_foreign_checks(Relation events)
 	}
 	for (int i = 0; i < ES_EVENTS_NATTS; i++)
 	{
-		if (TupleDescAttr(desc, i)->attnotnull && !events_columns[i].notnull)
+		if (TupleDescAttr(desc, i)->attnotnull && !es_layout_events[i].notnull)
 			return true;
 	}
 	return false;
@@ -474,9 +255,9 @@ es_store_version(Oid store)
 	Datum    version;
 	bool     there;
 
-	check_heap(rel);
-	if (!is_column(TupleDescAttr(RelationGetDescr(rel), 0), &store_columns[0]))
-		not_ours(store, "does not have the columns that the event store made");
+	es_layout_check_heap(rel);
+	if (!es_layout_is_column(TupleDescAttr(RelationGetDescr(rel), 0), &es_layout_store[0]))
+		es_layout_not_ours(store, "does not have the columns that the event store made");
 	there = read_store_row(rel, ES_STORE_VERSION_COLUMN, &version);
 	table_close(rel, AccessShareLock);
 	return there ? DatumGetInt32(version) : -1;
@@ -488,7 +269,7 @@ check_version(Oid store)
 	int version = es_store_version(store);
 
 	if (version < 0)
-		not_ready("Table \"es.store\" is empty.");
+		es_layout_not_ready("Table \"es.store\" is empty.");
 	if (version != ES_STORE_VERSION)
 		ereport(ERROR, (errcode(ERRCODE_ES_NO_STORE),
 						errmsg("the event store in this database is of another version"),
@@ -506,112 +287,22 @@ need_guards(Relation rel)
 	char *missing;
 
 	if (!es_store_has_guards(rel, &missing))
-		not_ready(psprintf("Trigger \"%s\" on table \"es.%s\" does not stand, or does not "
-						   "fire always.",
-						   missing, RelationGetRelationName(rel)));
+		es_layout_not_ready(
+			psprintf("Trigger \"%s\" on table \"es.%s\" does not stand, or does not "
+					 "fire always.",
+					 missing, RelationGetRelationName(rel)));
 }
 
-static void
-find_events(EsStore *s)
+/* A table of the store, which has these columns. */
+static Oid
+find_table(const char *name, const EsColumn *columns, int n)
 {
-	Relation events = table_open(s->events, AccessShareLock);
-
-	check_table(events, events_columns, ES_EVENTS_NATTS);
-	need_guards(events);
-	for (int i = 0; i < (int) lengthof(indexes); i++)
-		need_index(s, events, &indexes[i]);
-	es_read_index_find(s, events);
-	s->plain_before = !has_foreign_before(events);
-	s->plain_checks = !has_foreign_checks(events);
-	table_close(events, AccessShareLock);
-}
-
-static void
-find_snapshots(EsStore *s)
-{
-	Relation rel = table_open(s->snapshots, AccessShareLock);
-
-	check_table(rel, snapshots_columns, ES_SNAPSHOTS_NATTS);
-	need_index(s, rel, &snapshots_index);
-	table_close(rel, AccessShareLock);
-}
-
-/*
- * Ticks are written directly, with all indexes that are there.  None may run code
- * (O6), and none may be unique: a transaction with a tick that does not end would
- * stop who writes another.
- */
-static void
-check_ticks_index(Relation rel, Oid indexid)
-{
-	Relation      index = index_open(indexid, AccessShareLock);
-	Form_pg_index form = index->rd_index;
-
-	if (form->indisunique || form->indisexclusion ||
-		!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) ||
-		!heap_attisnull(index->rd_indextuple, Anum_pg_index_indexprs, NULL))
-		not_ours(RelationGetRelid(rel), "has an index that is unique, partial or on an expression");
-	index_close(index, AccessShareLock);
-}
-
-static void
-find_ticks(EsStore *s)
-{
-	Relation  rel = table_open(s->ticks, AccessShareLock);
-	List     *list = RelationGetIndexList(rel);
-	ListCell *cell;
-
-	check_table(rel, ticks_columns, ES_TICKS_NATTS);
-	need_index(s, rel, &ticks_index);
-	foreach (cell, list)
-		check_ticks_index(rel, lfirst_oid(cell));
-	list_free(list);
-	table_close(rel, AccessShareLock);
-}
-
-static void
-find_table(Oid relid, const Column *columns, int n)
-{
+	Oid      relid = find_relation(ES_SCHEMA, name, RELKIND_RELATION);
 	Relation rel = table_open(relid, AccessShareLock);
 
-	check_table(rel, columns, n);
+	es_layout_check_table(rel, columns, n);
 	table_close(rel, AccessShareLock);
-}
-
-/* Its guards tell when its rows change; an older store has none before es_init(). */
-static void
-find_channels(EsStore *s)
-{
-	Relation rel = table_open(s->channels, AccessShareLock);
-
-	check_table(rel, channels_columns, ES_CHANNELS_NATTS);
-	if (es_store_has_guards(rel, NULL))
-		s->channels_told = rel->rd_rel->reltoastrelid;
-	table_close(rel, AccessShareLock);
-}
-
-static void
-find_salt(EsStore *s)
-{
-	Relation rel = table_open(s->store, AccessShareLock);
-	Datum    salt;
-
-	check_table(rel, store_columns, ES_STORE_NATTS);
-	if (read_store_row(rel, ES_STORE_SALT, &salt))
-		s->salt = DatumGetInt64(salt);
-	table_close(rel, AccessShareLock);
-}
-
-/* The guards of es.bindings tell us, and others, when it changes. */
-static void
-find_bindings(EsStore *s)
-{
-	Relation rel = table_open(s->bindings, AccessShareLock);
-
-	check_table(rel, bindings_columns, ES_BINDINGS_NATTS);
-	need_guards(rel);
-	s->bound = es_binding_read(rel);
-	table_close(rel, AccessShareLock);
+	return relid;
 }
 
 static Oid
@@ -628,36 +319,7 @@ owner_of(Oid relid)
 }
 
 static void
-find_store(EsStore *s)
-{
-	memset(s, 0, sizeof(EsStore));
-	s->store = find_store_table();
-	check_version(s->store);
-	s->events = find_relation(ES_SCHEMA, "events", RELKIND_RELATION);
-	s->snapshots = find_relation(ES_SCHEMA, "snapshots", RELKIND_RELATION);
-	s->sequence = find_relation(ES_SCHEMA, "events_position_seq", RELKIND_SEQUENCE);
-	s->ticks = find_relation(ES_SCHEMA, "ticks", RELKIND_RELATION);
-	s->epochs = find_relation(ES_SCHEMA, "epochs", RELKIND_RELATION);
-	s->channels = find_relation(ES_SCHEMA, "channels", RELKIND_RELATION);
-	s->bindings = find_relation(ES_SCHEMA, "bindings", RELKIND_RELATION);
-	s->all_streams = find_relation(ES_PRIVATE_SCHEMA, ES_ALL_STREAMS, RELKIND_VIEW);
-	s->appending = find_relation(ES_PRIVATE_SCHEMA, ES_APPENDING, RELKIND_VIEW);
-	s->owner = owner_of(s->events);
-	find_events(s);
-	find_snapshots(s);
-	find_ticks(s);
-	find_table(s->epochs, epochs_columns, ES_EPOCHS_NATTS);
-	find_channels(s);
-	find_salt(s);
-	find_bindings(s);
-}
-
-/*
- * The store of this database; raises SE006 where there is none that is ready.
- * What the result points to may change at the next lock that is taken.
- */
-const EsStore *
-es_store(void)
+find_version(EsStore *s)
 {
 	static bool registered = false;
 
@@ -667,6 +329,186 @@ es_store(void)
 		CacheRegisterSyscacheCallback(NAMESPACEOID, schema_changed, (Datum) 0);
 		registered = true;
 	}
+	s->store = find_store_table();
+	s->owner = owner_of(s->store);
+	check_version(s->store);
+}
+
+static void
+find_events(EsStore *s)
+{
+	s->events = find_table("events", es_layout_events, ES_EVENTS_NATTS);
+	s->owner = owner_of(s->events);
+}
+
+static void
+find_snapshots(EsStore *s)
+{
+	s->snapshots = find_table("snapshots", es_layout_snapshots, ES_SNAPSHOTS_NATTS);
+}
+
+static void
+find_sequence(EsStore *s)
+{
+	s->sequence = find_relation(ES_SCHEMA, "events_position_seq", RELKIND_SEQUENCE);
+}
+
+static void
+find_ticks(EsStore *s)
+{
+	s->ticks = find_table("ticks", es_layout_ticks, ES_TICKS_NATTS);
+}
+
+static void
+find_epochs(EsStore *s)
+{
+	s->epochs = find_table("epochs", es_layout_epochs, ES_EPOCHS_NATTS);
+}
+
+static void
+find_channels(EsStore *s)
+{
+	s->channels = find_table("channels", es_layout_channels, ES_CHANNELS_NATTS);
+}
+
+static void
+find_bindings(EsStore *s)
+{
+	s->bindings = find_table("bindings", es_layout_bindings, ES_BINDINGS_NATTS);
+}
+
+static void
+find_marks(EsStore *s)
+{
+	s->all_streams = find_relation(ES_PRIVATE_SCHEMA, ES_ALL_STREAMS, RELKIND_VIEW);
+	s->appending = find_relation(ES_PRIVATE_SCHEMA, ES_APPENDING, RELKIND_VIEW);
+}
+
+static void
+find_events_guards(EsStore *s)
+{
+	Relation events = table_open(s->events, AccessShareLock);
+
+	need_guards(events);
+	s->plain_before = !has_foreign_before(events);
+	s->plain_checks = !has_foreign_checks(events);
+	table_close(events, AccessShareLock);
+}
+
+/* Notes all that are there before it says which one is not. */
+static void
+find_events_indexes(EsStore *s)
+{
+	Relation events = table_open(s->events, AccessShareLock);
+
+	es_read_index_find(s, events);
+	for (int i = 0; i < es_layout_nindexes; i++)
+		(void) es_layout_find_index(s, events, &es_layout_indexes[i]);
+	for (int i = 0; i < es_layout_nindexes; i++)
+		es_layout_need_index(s, events, &es_layout_indexes[i]);
+	table_close(events, AccessShareLock);
+}
+
+static void
+find_snapshots_index(EsStore *s)
+{
+	Relation rel = table_open(s->snapshots, AccessShareLock);
+
+	es_layout_need_index(s, rel, &es_layout_snapshots_index);
+	table_close(rel, AccessShareLock);
+}
+
+static void
+find_ticks_index(EsStore *s)
+{
+	Relation  rel = table_open(s->ticks, AccessShareLock);
+	List     *list = RelationGetIndexList(rel);
+	ListCell *cell;
+
+	es_layout_need_index(s, rel, &es_layout_ticks_index);
+	foreach (cell, list)
+		es_layout_check_ticks_index(rel, lfirst_oid(cell));
+	list_free(list);
+	table_close(rel, AccessShareLock);
+}
+
+/* Its guards tell when its rows change; an older store has none before es_init(). */
+static void
+find_channels_told(EsStore *s)
+{
+	Relation rel = table_open(s->channels, AccessShareLock);
+
+	if (es_store_has_guards(rel, NULL))
+		s->channels_told = rel->rd_rel->reltoastrelid;
+	table_close(rel, AccessShareLock);
+}
+
+static void
+find_salt(EsStore *s)
+{
+	Relation rel = table_open(s->store, AccessShareLock);
+	Datum    salt;
+
+	es_layout_check_table(rel, es_layout_store, ES_STORE_NATTS);
+	if (read_store_row(rel, ES_STORE_SALT, &salt))
+		s->salt = DatumGetInt64(salt);
+	table_close(rel, AccessShareLock);
+}
+
+/* The guards of es.bindings tell us, and others, when it changes. */
+static void
+find_bindings_guards(EsStore *s)
+{
+	Relation rel = table_open(s->bindings, AccessShareLock);
+
+	need_guards(rel);
+	table_close(rel, AccessShareLock);
+}
+
+#define ES_NEEDS(field) offsetof(EsStore, field)
+
+/* In the order in which they are looked for. */
+const EsStorePart es_store_parts[] = {
+	{"es.store", find_version, ES_NEEDS(store)},
+	{"es.events", find_events, ES_NEEDS(store)},
+	{"es.snapshots", find_snapshots, ES_NEEDS(store)},
+	{"es.events_position_seq", find_sequence, ES_NEEDS(store)},
+	{"es.ticks", find_ticks, ES_NEEDS(store)},
+	{"es.epochs", find_epochs, ES_NEEDS(store)},
+	{"es.channels", find_channels, ES_NEEDS(store)},
+	{"es.bindings", find_bindings, ES_NEEDS(store)},
+	{"es_private", find_marks, ES_NEEDS(store)},
+	{"es.events", find_events_guards, ES_NEEDS(events)},
+	{"es.events", find_events_indexes, ES_NEEDS(events)},
+	{"es.snapshots", find_snapshots_index, ES_NEEDS(snapshots)},
+	{"es.ticks", find_ticks_index, ES_NEEDS(ticks)},
+	{"es.channels", find_channels_told, ES_NEEDS(channels)},
+	{"es.store", find_salt, ES_NEEDS(store)},
+	{"es.bindings", find_bindings_guards, ES_NEEDS(bindings)},
+};
+
+const int es_store_nparts = lengthof(es_store_parts);
+
+static void
+find_store(EsStore *s)
+{
+	Relation bindings;
+
+	memset(s, 0, sizeof(EsStore));
+	for (int i = 0; i < es_store_nparts; i++)
+		es_store_parts[i].find(s);
+	bindings = table_open(s->bindings, AccessShareLock);
+	s->bound = es_binding_read(bindings);
+	table_close(bindings, AccessShareLock);
+}
+
+/*
+ * The store of this database; raises SE006 where there is none that is ready.
+ * What the result points to may change at the next lock that is taken.
+ */
+const EsStore *
+es_store(void)
+{
 	if (!found_valid)
 	{
 		uint64  before = generation;

@@ -144,6 +144,17 @@ typedef struct EsStore
 	EsReadIndex read_indexes[ES_BY_SETS]; /* by the set of their columns; 0: there is none */
 } EsStore;
 
+/*
+ * A part of the store.  find() notes where it is, and raises SE006 where it is not in
+ * order, of which then nothing is noted.
+ */
+typedef struct EsStorePart
+{
+	const char *where;
+	void (*find)(EsStore *store);
+	size_t needs; /* the OID in EsStore that must have been found before */
+} EsStorePart;
+
 typedef enum EsIndexState
 {
 	ES_INDEX_FREE,
@@ -161,6 +172,9 @@ typedef struct EsStoreIndex
 	AttrNumber  columns[3];
 } EsStoreIndex;
 
+extern const EsStorePart es_store_parts[];
+extern const int         es_store_nparts;
+
 extern Oid            es_store_event_type(AttrNumber column);
 extern const EsStore *es_store(void);
 extern uint64         es_store_generation(void);
@@ -172,7 +186,6 @@ extern Relation       es_store_open_ticks(LOCKMODE mode, const EsStore **store);
 extern int            es_store_version(Oid store);
 extern bool           es_store_is_own_function(Oid function);
 extern bool           es_store_has_guards(Relation events, char **missing);
-extern EsIndexState   es_store_index_state(Relation events, const char *name);
 
 extern void es_store_check_read(Oid relid);
 extern void es_store_check_write(Oid relid, const char *function);
