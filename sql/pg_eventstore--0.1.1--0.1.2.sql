@@ -268,3 +268,16 @@ COMMENT ON FUNCTION pg_eventstore_sees(text, pg_catalog.oid, text) IS
 'May the current role see, or write, this tenant''s rows of a table? The store''s policies ask for each row.';
 COMMENT ON VIEW es_stat_appends IS
 'Calls that have appended, their events, conflicts and repeated calls; in this database since the server''s start.';
+-- es_verify() looks over the whole store.
+CREATE FUNCTION es_verify(
+    after bigint DEFAULT 0,
+    max_count bigint DEFAULT NULL
+) RETURNS TABLE (
+    what text,
+    "where" text,
+    verdict text,
+    detail text
+)
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION es_verify(bigint, bigint) IS
+'Looks over the whole store: a row for each check that has passed, and for each finding. For the store''s owner.';

@@ -712,3 +712,16 @@ FROM (SELECT pg_eventstore_status() AS line FROM v WHERE NOT v.is_older) AS r;
 END;
 COMMENT ON FUNCTION es_status() IS
 'How the store is doing, in sentences: what is well, what is not, and what to do.';
+
+CREATE FUNCTION es_verify(
+    after bigint DEFAULT 0,
+    max_count bigint DEFAULT NULL
+) RETURNS TABLE (
+    what text,
+    "where" text,
+    verdict text,
+    detail text
+)
+AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 100;
+COMMENT ON FUNCTION es_verify(bigint, bigint) IS
+'Looks over the whole store: a row for each check that has passed, and for each finding. For the store''s owner.';

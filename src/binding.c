@@ -40,6 +40,7 @@
 #include "status.h"
 #include "store.h"
 #include "tenant.h"
+#include "verify.h"
 
 PG_FUNCTION_INFO_V1(es_grant_tenant);
 PG_FUNCTION_INFO_V1(es_revoke_tenant);
@@ -455,4 +456,73 @@ es_status_tenants(PG_FUNCTION_ARGS)
 	}
 	es_rows_put(&rows, values, nulls);
 	return (Datum) 0;
+}
+
+/* The names in a binding's array are those of tenants. */
+static bool
+has_only_tenants(ArrayType *array)
+{
+	Datum *values;
+	bool  *nulls;
+	int    n;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &values, &nulls, &n);
+	for (int i = 0; i < n; i++)
+	{
+		text *name = nulls[i] ? NULL : DatumGetTextPP(values[i]);
+
+		if (name == NULL || es_tenant_is_all(name) ||
+			(VARSIZE_ANY_EXHDR(name) > 0 && !es_event_is_name(name, ES_TENANT_MAX_BYTES)))
+			return false;
+	}
+	return true;
+}
+
+static void
+check_binding(EsTally *tally, TupleTableSlot *row)
+{
+	EsBinding binding = read_binding(row);
+	char     *where = psprintf("es.bindings, role \"%s\"", binding.role);
+
+	if (!OidIsValid(get_role_oid(binding.role, true)) &&
+		!(OidIsValid(binding.oid) && SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(binding.oid))))
+		es_tally_found(tally, ES_VERIFY_WARNING, where,
+					   "It is bound to tenants, and there is no such role.");
+	if (!has_only_tenants(DatumGetArrayTypePCopy(es_scan_column(row, ES_BINDINGS_TENANTS))))
+		es_tally_found(tally, ES_VERIFY_ERROR, where, "It is bound to what no tenant is called.");
+}
+
+/* es_verify: roles that are bound exist, and plain SQL is held to their tenants too. */
+void
+es_binding_verify(EsVerify *verify)
+{
+	int64           n = 0;
+	EsTally         tally;
+	Relation        rel;
+	TupleTableSlot *row;
+	TableScanDesc   scan;
+
+	es_tally_begin(&tally, verify, "bindings");
+	if (!es_verify_have(verify, &tally, verify->store.bindings, "es.bindings"))
+		return;
+	rel = table_open(verify->store.bindings, AccessShareLock);
+	row = table_slot_create(rel, NULL);
+	scan = table_beginscan(rel, verify->snapshot, 0, NULL);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, row))
+	{
+		MemoryContext old = MemoryContextSwitchTo(verify->scratch);
+
+		check_binding(&tally, row);
+		MemoryContextSwitchTo(old);
+		n++;
+		es_verify_next(verify);
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(row);
+	table_close(rel, NoLock);
+	if (n > 0 && !es_policy_is_enabled())
+		es_tally_found(&tally, ES_VERIFY_ERROR, "es.bindings",
+					   "Row-level security is off for a table of the store.");
+	es_tally_end(&tally, "es.bindings", "%s to tenants, of roles that exist.",
+				 es_verify_count(n, "binding", "bindings"));
 }

@@ -36,6 +36,7 @@
 #include "settings.h"
 #include "shared.h"
 #include "tick.h"
+#include "verify.h"
 
 #define ES_CHANNEL_OPTIONS_MAX 8192 /* bytes, as they are stored */
 
@@ -585,4 +586,60 @@ es_drop_channel(PG_FUNCTION_ARGS)
 							 types, values);
 	es_owner_become_again(before);
 	PG_RETURN_VOID();
+}
+
+static void
+try_options(EsVerify *verify, void *options)
+{
+	text *tenant;
+
+	(void) parse_options((Jsonb *) options, &tenant);
+}
+
+static void
+check_channel(EsVerify *verify, EsTally *tally, TupleTableSlot *row)
+{
+	char *where = psprintf("es.channels, channel \"%s\"",
+						   text_to_cstring(es_scan_text(row, ES_CHANNELS_NAME)));
+	char *role = text_to_cstring(es_scan_text(row, ES_CHANNELS_CREATED_BY));
+	char *said = es_verify_try(verify, ERRCODE_INVALID_PARAMETER_VALUE, try_options,
+							   DatumGetJsonbPCopy(es_scan_column(row, ES_CHANNELS_OPTIONS)));
+
+	if (said != NULL)
+		es_tally_found(tally, ES_VERIFY_ERROR, where, "Its options are wrong. %s", said);
+	if (!OidIsValid(get_role_oid(role, true)))
+		es_tally_found(tally, ES_VERIFY_WARNING, where,
+					   "It was made by role \"%s\", and there is no such role.", role);
+}
+
+/* es_verify: the options of channels can be read, and their roles exist. */
+void
+es_channel_verify(EsVerify *verify)
+{
+	int64           n = 0;
+	EsTally         tally;
+	Relation        rel;
+	TupleTableSlot *row;
+	TableScanDesc   scan;
+
+	es_tally_begin(&tally, verify, "channels");
+	if (!es_verify_have(verify, &tally, verify->store.channels, "es.channels"))
+		return;
+	rel = table_open(verify->store.channels, AccessShareLock);
+	row = table_slot_create(rel, NULL);
+	scan = table_beginscan(rel, verify->snapshot, 0, NULL);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, row))
+	{
+		MemoryContext old = MemoryContextSwitchTo(verify->scratch);
+
+		check_channel(verify, &tally, row);
+		MemoryContextSwitchTo(old);
+		n++;
+		es_verify_next(verify);
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(row);
+	table_close(rel, NoLock);
+	es_tally_end(&tally, "es.channels", "%s, with options that can be read.",
+				 es_verify_count(n, "channel", "channels"));
 }

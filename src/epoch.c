@@ -52,6 +52,7 @@
 #include "scan.h"
 #include "sequence.h"
 #include "tick.h"
+#include "verify.h"
 
 /*
  * How far the sequence moves: further than any lost tail is long, and a random number
@@ -461,4 +462,102 @@ es_epoch_check_cursor(const EsStore *store, int64 cursor, bool may_be_next)
 									(long long) last),
 				 errhint("The cursor is of another store, or of a later state of this one; read "
 						 "on after a position that this store has.")));
+}
+
+/* Is an event stored in the hole before this epoch?  Then readers would be refused there. */
+static void
+check_hole(EsVerify *verify, EsTally *tally, const Epoch *epoch)
+{
+	EsScan         *scan;
+	TupleTableSlot *slot;
+
+	if (verify->events == NULL || !OidIsValid(verify->store.events_position))
+		return;
+	scan = es_scan_begin(verify->events, verify->store.events_position, verify->snapshot, 2);
+	es_scan_int8_key(scan, 1, BTGreaterStrategyNumber, epoch->last);
+	es_scan_int8_key(scan, 1, BTLessStrategyNumber, epoch->first);
+	es_scan_seek(scan);
+	if ((slot = es_scan_next(scan, ForwardScanDirection)) != NULL)
+		es_tally_found(tally, ES_VERIFY_ERROR, psprintf("es.epochs, epoch %d", epoch->number),
+					   "Position %lld is stored, and lies in the part that is lost, between "
+					   "%lld and %lld.",
+					   (long long) es_scan_int8(slot, ES_EVENTS_POSITION), (long long) epoch->last,
+					   (long long) epoch->first);
+	es_scan_end(scan);
+}
+
+/* Does an epoch make sense by itself, and behind the one before it? */
+static void
+check_epoch(EsVerify *verify, EsTally *tally, const Epoch *epoch, const Epoch *before)
+{
+	char *where = psprintf("es.epochs, epoch %d", epoch->number);
+
+	if (epoch->number < 1 || epoch->last < 0 || epoch->first <= epoch->last)
+		es_tally_found(tally, ES_VERIFY_ERROR, where,
+					   "It begins at position %lld, and the last one before it is %lld.",
+					   (long long) epoch->first, (long long) epoch->last);
+	/* rows that were restored beside a store's own have their numbers again */
+	if (before->number > 0 && epoch->number > before->number && epoch->last < before->first - 1)
+		es_tally_found(tally, ES_VERIFY_ERROR, where,
+					   "It goes on from position %lld, and epoch %d begins at position %lld.",
+					   (long long) epoch->last, before->number, (long long) before->first);
+	check_hole(verify, tally, epoch);
+}
+
+static int
+compare_epochs(const void *a, const void *b)
+{
+	const Epoch *x = a;
+	const Epoch *y = b;
+
+	if (x->number != y->number)
+		return x->number < y->number ? -1 : 1;
+	return x->first < y->first ? -1 : x->first > y->first;
+}
+
+/* All epochs that the snapshot shows, in their order: a row for each promotion or restore. */
+static Epoch *
+read_epochs(EsVerify *verify, int *n)
+{
+	Relation        rel = table_open(verify->store.epochs, AccessShareLock);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TableScanDesc   scan = table_beginscan(rel, verify->snapshot, 0, NULL);
+	int             room = 16;
+	Epoch          *epochs = palloc(room * sizeof(Epoch));
+
+	*n = 0;
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		if (*n == room)
+			epochs = repalloc(epochs, (room *= 2) * sizeof(Epoch));
+		epochs[(*n)++] = epoch_of(slot);
+		CHECK_FOR_INTERRUPTS();
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	table_close(rel, NoLock);
+	qsort(epochs, *n, sizeof(Epoch), compare_epochs);
+	return epochs;
+}
+
+/* es_verify: the epochs, in whose holes no event is. */
+void
+es_epoch_verify(EsVerify *verify)
+{
+	static const Epoch none = {0};
+	EsTally            tally;
+	Epoch             *epochs;
+	int                n;
+
+	es_tally_begin(&tally, verify, "epochs");
+	if (!es_verify_have(verify, &tally, verify->store.epochs, "es.epochs"))
+		return;
+	epochs = read_epochs(verify, &n);
+	for (int i = 0; i < n; i++)
+		check_epoch(verify, &tally, &epochs[i], i == 0 ? &none : &epochs[i - 1]);
+	if (n == 0 && verify->reached > 0)
+		es_tally_found(&tally, ES_VERIFY_ERROR, "es.epochs",
+					   "There are events, and no epoch: a lost tail would not be noticed.");
+	es_tally_end(&tally, "es.epochs", "%s in their order; no event is in a part that is lost.",
+				 es_verify_count(n, "epoch", "epochs"));
 }

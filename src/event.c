@@ -112,6 +112,18 @@ es_event_category(text *stream)
 	return dash == NULL ? stream : cstring_to_text_with_len(name, dash - name);
 }
 
+/* Is it the category of this stream? */
+bool
+es_event_is_category(const text *category, const text *stream)
+{
+	const char *name = VARDATA_ANY(stream);
+	int         size = VARSIZE_ANY_EXHDR(stream);
+	const char *dash = memchr(name, '-', size);
+
+	return VARSIZE_ANY_EXHDR(category) == (dash == NULL ? size : dash - name) &&
+		   memcmp(VARDATA_ANY(category), name, VARSIZE_ANY_EXHDR(category)) == 0;
+}
+
 static bool
 has_control(text *name)
 {
@@ -124,6 +136,13 @@ has_control(text *name)
 			return true;
 	}
 	return false;
+}
+
+/* Is it a valid name of at most so many bytes? */
+bool
+es_event_is_name(text *name, int max)
+{
+	return VARSIZE_ANY_EXHDR(name) >= 1 && VARSIZE_ANY_EXHDR(name) <= max && !has_control(name);
 }
 
 static void

@@ -45,6 +45,8 @@ extern int    es_compare_texts(const text *a, const text *b);
 extern int    es_sort_texts(text **texts, int n);
 extern bool   es_text_is_among(const text *name, text *const *names, int n);
 extern text  *es_event_category(text *stream);
+extern bool   es_event_is_category(const text *category, const text *stream);
+extern bool   es_event_is_name(text *name, int max);
 extern void   es_event_check_stream(text *stream, const EsPlace *place);
 extern void   es_event_check_category(text *category);
 extern void   es_event_check_tenant(text *tenant);

@@ -78,6 +78,22 @@ plain_limit(Oid sequence)
 	return limit;
 }
 
+/* Does it count by one, without end, and no session keep values of it? */
+bool
+es_sequence_is_plain(Oid sequence)
+{
+	HeapTuple        tuple = SearchSysCache1(SEQRELID, ObjectIdGetDatum(sequence));
+	Form_pg_sequence form;
+	bool             plain;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for sequence %u", sequence);
+	form = (Form_pg_sequence) GETSTRUCT(tuple);
+	plain = form->seqincrement == 1 && form->seqcache == 1 && !form->seqcycle;
+	ReleaseSysCache(tuple);
+	return plain;
+}
+
 /*
  * Takes up to so many of the positions that are covered by a record of WAL.  The caller
  * has called nextval in this transaction, which has locked the sequence until its end,

@@ -17,6 +17,7 @@ typedef struct EsPositions
 } EsPositions;
 
 extern int64 es_sequence_last(Oid sequence, XLogRecPtr *logged);
+extern bool  es_sequence_is_plain(Oid sequence);
 extern int64 es_sequence_next(EsPositions *positions);
 
 #endif

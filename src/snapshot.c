@@ -30,6 +30,7 @@
 #include "rows.h"
 #include "store.h"
 #include "tenant.h"
+#include "verify.h"
 #include "writer.h"
 
 PG_FUNCTION_INFO_V1(es_snapshot);
@@ -497,4 +498,83 @@ es_drop_snapshots(PG_FUNCTION_ARGS)
 	table_close(snapshots, NoLock);
 	CommandCounterIncrement();
 	PG_RETURN_INT64(dropped);
+}
+
+/* Is a snapshot of a version that its stream, which is known to be at one, has come to? */
+static void
+check_snapshot(EsTally *tally, TupleTableSlot *row, int64 reached)
+{
+	text *tenant = es_scan_text(row, ES_SNAPSHOTS_TENANT);
+	text *stream = es_scan_text(row, ES_SNAPSHOTS_STREAM);
+	int64 version = es_scan_int8(row, ES_SNAPSHOTS_VERSION);
+	char *where =
+		psprintf("es.snapshots, stream \"%s\", schema_version %d%s%s", text_to_cstring(stream),
+				 es_scan_int4(row, ES_SNAPSHOTS_SCHEMA_VERSION),
+				 VARSIZE_ANY_EXHDR(tenant) > 0 ? ", tenant " : "", text_to_cstring(tenant));
+
+	if (version < 1 || version > reached)
+		es_tally_found(tally, ES_VERIFY_ERROR, where,
+					   "It is of version %lld, and the stream is at version %lld.",
+					   (long long) version, (long long) reached);
+	if (!es_event_is_category(es_scan_text(row, ES_SNAPSHOTS_CATEGORY), stream))
+		es_tally_found(tally, ES_VERIFY_ERROR, where, "Its category is not the stream's.");
+}
+
+/* The version of the stream that a snapshot is of. */
+static int64
+stream_version(EsVerify *verify, EsScan *events, TupleTableSlot *row)
+{
+	MemoryContext   old = MemoryContextSwitchTo(verify->scratch);
+	text           *tenant = es_scan_text(row, ES_SNAPSHOTS_TENANT);
+	text           *stream = es_scan_text(row, ES_SNAPSHOTS_STREAM);
+	TupleTableSlot *tail;
+
+	/* a scan keeps what it makes */
+	MemoryContextSwitchTo(old);
+	tail = es_log_seek_tail(events, tenant, stream);
+	return tail == NULL ? 0 : es_scan_int8(tail, ES_EVENTS_VERSION);
+}
+
+/* Looks at all snapshots; answers how many there are. */
+static int64
+walk_snapshots(EsVerify *verify, EsTally *tally)
+{
+	Relation        rel = table_open(verify->store.snapshots, AccessShareLock);
+	TupleTableSlot *row = table_slot_create(rel, NULL);
+	TableScanDesc   scan = table_beginscan(rel, verify->snapshot, 0, NULL);
+	EsScan *events = es_scan_begin(verify->events, verify->store.events_version, verify->snapshot,
+								   ES_SCAN_MAX_KEYS);
+	int64   n = 0;
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, row))
+	{
+		int64         reached = stream_version(verify, events, row);
+		MemoryContext old = MemoryContextSwitchTo(verify->scratch);
+
+		check_snapshot(tally, row, reached);
+		MemoryContextSwitchTo(old);
+		n++;
+		es_verify_next(verify);
+	}
+	es_scan_end(events);
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(row);
+	table_close(rel, NoLock);
+	return n;
+}
+
+/* es_verify: no snapshot is above its stream. */
+void
+es_snapshot_verify(EsVerify *verify)
+{
+	EsTally tally;
+	int64   n;
+
+	es_tally_begin(&tally, verify, "snapshots");
+	if (!es_verify_have(verify, &tally, verify->store.snapshots, "es.snapshots") ||
+		!es_verify_have(verify, &tally, verify->store.events_version, "es.snapshots"))
+		return;
+	n = walk_snapshots(verify, &tally);
+	es_tally_end(&tally, "es.snapshots", "%s, none above its stream.",
+				 es_verify_count(n, "snapshot", "snapshots"));
 }

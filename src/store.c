@@ -305,8 +305,9 @@ find_table(const char *name, const EsColumn *columns, int n)
 	return relid;
 }
 
-static Oid
-owner_of(Oid relid)
+/* The owner of a relation. */
+Oid
+es_store_owner_of(Oid relid)
 {
 	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
 	Oid       owner;
@@ -330,7 +331,7 @@ find_version(EsStore *s)
 		registered = true;
 	}
 	s->store = find_store_table();
-	s->owner = owner_of(s->store);
+	s->owner = es_store_owner_of(s->store);
 	check_version(s->store);
 }
 
@@ -338,7 +339,7 @@ static void
 find_events(EsStore *s)
 {
 	s->events = find_table("events", es_layout_events, ES_EVENTS_NATTS);
-	s->owner = owner_of(s->events);
+	s->owner = es_store_owner_of(s->events);
 }
 
 static void
@@ -534,6 +535,13 @@ uint64
 es_store_channels_generation(void)
 {
 	return channels_generation;
+}
+
+/* The owner of the store, be it ready or not; raises SE006 where there is none. */
+Oid
+es_store_owner(void)
+{
+	return es_store_owner_of(find_store_table());
 }
 
 /* Is there anything in this database that is, or may become, a store? */

@@ -180,6 +180,8 @@ extern const EsStore *es_store(void);
 extern uint64         es_store_generation(void);
 extern uint64         es_store_channels_generation(void);
 extern bool           es_store_exists(void);
+extern Oid            es_store_owner(void);
+extern Oid            es_store_owner_of(Oid relid);
 extern Relation       es_store_open_events(LOCKMODE mode, const EsStore **store);
 extern Relation       es_store_open_snapshots(LOCKMODE mode, const EsStore **store);
 extern Relation       es_store_open_ticks(LOCKMODE mode, const EsStore **store);

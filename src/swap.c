@@ -137,6 +137,18 @@ is_later(const EsSwap *swap, TupleTableSlot *slot)
 								swap->swapped);
 }
 
+/* 40001: the snapshot does not know the file that the table lies in. */
+pg_noreturn void
+es_swap_raise(Relation heap)
+{
+	ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					errmsg("could not serialize access to table \"%s.%s\"", ES_SCHEMA,
+						   RelationGetRelationName(heap)),
+					errdetail("The table was rewritten after the snapshot was taken, which does "
+							  "not see all of its rows now."),
+					errhint("Retry the statement, or the whole transaction if it has begun.")));
+}
+
 /* Does the snapshot see the row, which is committed or our own?  Raises where it should. */
 bool
 es_swap_shows(const EsSwap *swap, TupleTableSlot *slot)
@@ -145,10 +157,5 @@ es_swap_shows(const EsSwap *swap, TupleTableSlot *slot)
 		return true;
 	if (is_later(swap, slot))
 		return false;
-	ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					errmsg("could not serialize access to table \"%s.%s\"", ES_SCHEMA,
-						   RelationGetRelationName(swap->heap)),
-					errdetail("The table was rewritten after the snapshot was taken, which does "
-							  "not see all of its rows now."),
-					errhint("Retry the statement, or the whole transaction if it has begun.")));
+	es_swap_raise(swap->heap);
 }

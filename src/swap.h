@@ -9,6 +9,8 @@
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
+#include "compat.h"
+
 /* What a scan over such a file has to look out for. */
 typedef struct EsSwap
 {
@@ -18,7 +20,8 @@ typedef struct EsSwap
 	bool          strict;   /* all rows are older than the snapshot */
 } EsSwap;
 
-extern bool es_swap_begin(EsSwap *swap, Relation heap, Snapshot snapshot);
-extern bool es_swap_shows(const EsSwap *swap, TupleTableSlot *slot);
+extern bool             es_swap_begin(EsSwap *swap, Relation heap, Snapshot snapshot);
+pg_noreturn extern void es_swap_raise(Relation heap);
+extern bool             es_swap_shows(const EsSwap *swap, TupleTableSlot *slot);
 
 #endif

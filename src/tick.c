@@ -39,7 +39,9 @@
 #include "compat.h"
 #include "log.h"
 #include "scan.h"
+#include "sequence.h"
 #include "tick.h"
+#include "verify.h"
 
 /* Ticks younger than this are all kept. */
 #define ES_TICK_FRESH (60 * USECS_PER_SEC)
@@ -77,7 +79,7 @@ read_holders(TupleTableSlot *slot, EsTick *tick)
 }
 
 static void
-read_tick(TupleTableSlot *slot, EsTick *tick)
+read_numbers(TupleTableSlot *slot, EsTick *tick)
 {
 	tick->position = es_scan_int8(slot, ES_TICKS_POSITION);
 	tick->last_position = es_scan_int8(slot, ES_TICKS_LAST_POSITION);
@@ -85,6 +87,12 @@ read_tick(TupleTableSlot *slot, EsTick *tick)
 	tick->life = es_scan_int8(slot, ES_TICKS_LIFE);
 	tick->notified = es_scan_int8(slot, ES_TICKS_NOTIFIED);
 	tick->pruned = es_scan_int8(slot, ES_TICKS_PRUNED);
+}
+
+static void
+read_tick(TupleTableSlot *slot, EsTick *tick)
+{
+	read_numbers(slot, tick);
 	read_holders(slot, tick);
 }
 
@@ -435,4 +443,102 @@ es_tick_horizon(Snapshot snapshot)
 		horizon = found;
 	}
 	return found;
+}
+
+/* What a tick says must hold for itself, and behind the one before it in the index. */
+static void
+check_tick(EsTally *tally, const EsTick *tick, int64 before)
+{
+	char *where = psprintf("es.ticks, position %lld", (long long) tick->position);
+
+	if (tick->position < before)
+		es_tally_found(tally, ES_VERIFY_ERROR, where, "The index leads to it behind position %lld.",
+					   (long long) before);
+	if (tick->position < 0 || tick->last_position < tick->position)
+		es_tally_found(tally, ES_VERIFY_ERROR, where,
+					   "It is above the last position that had been given, %lld.",
+					   (long long) tick->last_position);
+	if (tick->notified > tick->position || tick->pruned > tick->position)
+		es_tally_found(tally, ES_VERIFY_ERROR, where,
+					   "It says that listeners had been told up to %lld, and that ticks had been "
+					   "thinned out up to %lld.",
+					   (long long) tick->notified, (long long) tick->pruned);
+}
+
+/* How many rows the table has. */
+static int64
+count_ticks(EsVerify *verify, Relation rel)
+{
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	TableScanDesc   scan = table_beginscan(rel, verify->snapshot, 0, NULL);
+	int64           n = 0;
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		n++;
+		CHECK_FOR_INTERRUPTS();
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	return n;
+}
+
+/* Walks over the ticks by their index; answers how many, and which is the newest. */
+static int64
+walk_ticks(EsVerify *verify, EsTally *tally, Relation rel, EsTick *newest)
+{
+	EsScan         *scan = es_scan_begin(rel, verify->store.ticks_position, verify->snapshot, 1);
+	TupleTableSlot *slot;
+	int64           n = 0;
+
+	seek_below(scan, PG_INT64_MAX);
+	while ((slot = es_scan_next(scan, ForwardScanDirection)) != NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(verify->scratch);
+		EsTick        tick = {0};
+
+		read_numbers(slot, &tick);
+		check_tick(tally, &tick, newest->position);
+		MemoryContextSwitchTo(old);
+		*newest = tick;
+		n++;
+		es_verify_next(verify);
+	}
+	es_scan_end(scan);
+	return n;
+}
+
+/* es_verify: the ticks, and the horizon, which is not above what was given. */
+void
+es_tick_verify(EsVerify *verify)
+{
+	const EsStore *store = &verify->store;
+	EsTick         newest = {0};
+	EsTally        tally;
+	Relation       rel;
+	int64          rows;
+	int64          entries;
+
+	es_tally_begin(&tally, verify, "ticks");
+	if (!es_verify_have(verify, &tally, store->ticks, "es.ticks") ||
+		!es_verify_have(verify, &tally, store->ticks_position, "es.ticks"))
+		return;
+	rel = table_open(store->ticks, AccessShareLock);
+	rows = count_ticks(verify, rel);
+	entries = walk_ticks(verify, &tally, rel, &newest);
+	table_close(rel, NoLock);
+	if (rows != entries)
+		es_tally_found(&tally, ES_VERIFY_ERROR, "es.ticks",
+					   "The index by position has %s, the table has %s.",
+					   es_verify_count(entries, "entry", "entries"),
+					   es_verify_count(rows, "row", "rows"));
+	/* read after the snapshot was taken */
+	if (OidIsValid(store->sequence) &&
+		Max(newest.position, newest.last_position) > es_sequence_last(store->sequence, NULL))
+		es_tally_found(&tally, ES_VERIFY_ERROR,
+					   psprintf("es.ticks, position %lld", (long long) newest.position),
+					   "The newest tick knows of position %lld, which the sequence has not given.",
+					   (long long) Max(newest.position, newest.last_position));
+	es_tally_end(&tally, "es.ticks", "%s in their order; the horizon is at position %lld.",
+				 es_verify_count(rows, "tick", "ticks"), (long long) newest.position);
 }
