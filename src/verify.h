@@ -17,6 +17,7 @@
 #ifndef ES_VERIFY_H
 #define ES_VERIFY_H
 
+#include "datatype/timestamp.h"
 #include "rows.h"
 #include "store.h"
 #include "utils/snapshot.h"
@@ -50,6 +51,18 @@ typedef struct EsTally
 	int64       findings;
 } EsTally;
 
+/* A row of es.events, with what is asked of it. */
+typedef struct EsVerifyEvent
+{
+	TupleTableSlot *slot;
+	text           *tenant;
+	text           *stream;
+	text           *category;
+	int64           version;
+	int64           position;
+	TimestampTz     recorded_at;
+} EsVerifyEvent;
+
 typedef void (*EsVerifyPart)(EsVerify *verify, void *arg);
 
 extern void es_tally_begin(EsTally *tally, EsVerify *verify, const char *what);
@@ -63,6 +76,9 @@ extern void  es_verify_next(EsVerify *verify);
 extern char *es_verify_try(EsVerify *verify, int sqlstate, EsVerifyPart part, void *arg);
 extern char *es_verify_count(int64 n, const char *one, const char *many);
 extern bool  es_verify_have(const EsVerify *verify, EsTally *tally, Oid relid, const char *where);
+
+extern EsVerifyEvent es_verify_read(EsVerify *verify, TupleTableSlot *slot);
+extern char         *es_verify_place(EsVerify *verify, const EsVerifyEvent *event);
 
 /* The checks that other modules have. */
 extern void es_verify_tables(EsVerify *verify);

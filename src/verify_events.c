@@ -5,69 +5,65 @@
  * The events are walked in the order of their positions, by the index that has it.  Of
  * each is asked what can be answered where it stands: are its names valid; is the event
  * of its stream with the version before there, at a lower position and not later (A1,
- * A4); does no other have its version, or its id; does each index lead to it.  By
- * induction the streams are then 1, 2, 3 ... without hole and double, at any place that
- * a walk in pieces has come to, and with nothing kept in memory.
+ * A4); does no other have its version.  By induction the streams are then 1, 2, 3 ...
+ * without hole and double, up to any place that a walk in pieces has come to.  Where the
+ * walk itself has just seen the version before, nothing is looked up: it keeps the last
+ * event of some streams, in a table within work_mem in which one takes another's place.
  *
- * What the walk cannot see is a row that the index of positions lacks, and an entry of
- * an index that leads nowhere.  So at the end rows and entries are counted.  Every row
- * has an entry in each index, as the walk has shown; where there are as many of the one
- * as of the other, there are no others.
+ * The indexes are compared with the table at the end (verify_indexes.c).
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/tableam.h"
-#include "access/visibilitymap.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
-#include "storage/bufmgr.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "epoch.h"
 #include "event.h"
-#include "layout.h"
 #include "log.h"
 #include "scan.h"
 #include "sequence.h"
-#include "tick.h"
 #include "verify.h"
+
+/* So many streams' last events are kept at most; a power of two. */
+#define ES_VERIFY_STREAMS (1 << 24)
+
+/* The last event of a stream that the walk has come to. */
+typedef struct Last
+{
+	uint64      name[2]; /* two hashes of tenant and stream: no two streams have both */
+	int64       version; /* 0: none is kept here */
+	int64       position;
+	TimestampTz recorded_at;
+} Last;
 
 typedef struct Walk
 {
 	EsVerify *verify;
 	EsScan   *log;
 	EsScan   *by_version; /* NULL: there is no such index */
-	EsScan   *by_id;
-	EsScan   *by_category;
+	Last     *last;       /* of some streams */
+	int       nlast;
 	EsTally   names;
 	EsTally   versions;
 	EsTally   order;
-	EsTally   ids;
 	EsTally   indexes;
 	int64     events;
 	int64     streams; /* that begin here */
 } Walk;
 
-/* An event, with what is asked of it.  The texts are in the scratch context. */
-typedef struct Event
-{
-	TupleTableSlot *slot;
-	text           *tenant;
-	text           *stream;
-	text           *category;
-	int64           version;
-	int64           position;
-	TimestampTz     recorded_at;
-} Event;
+/* Tells of an event: where it is, and what of it. */
+#define FOUND(tally, event, ...) \
+	es_tally_found(&walk->tally, ES_VERIFY_ERROR, es_verify_place(walk->verify, event), __VA_ARGS__)
 
-static Event
-read_event(EsVerify *verify, TupleTableSlot *slot)
+/* Reads an event; its texts are in the scratch context. */
+EsVerifyEvent
+es_verify_read(EsVerify *verify, TupleTableSlot *slot)
 {
 	MemoryContext old = MemoryContextSwitchTo(verify->scratch);
-	Event         event = {slot};
+	EsVerifyEvent event = {slot};
 
 	event.tenant = es_scan_text(slot, ES_EVENTS_TENANT);
 	event.stream = es_scan_text(slot, ES_EVENTS_STREAM);
@@ -79,39 +75,31 @@ read_event(EsVerify *verify, TupleTableSlot *slot)
 	return event;
 }
 
-/* Tells of an event: where it is, and what of it. */
-#define FOUND(tally, event, ...) \
-	es_tally_found(&walk->tally, ES_VERIFY_ERROR, place(walk->verify, event), __VA_ARGS__)
-
-static char *
-place(EsVerify *verify, const Event *event)
+/* Where an event is, in the scratch context. */
+char *
+es_verify_place(EsVerify *verify, const EsVerifyEvent *event)
 {
 	MemoryContext old = MemoryContextSwitchTo(verify->scratch);
-	char         *tenant = VARSIZE_ANY_EXHDR(event->tenant) == 0
-							   ? ""
-							   : psprintf("tenant \"%s\", ", text_to_cstring(event->tenant));
-	char         *result = psprintf("%sstream \"%s\", version %lld, position %lld", tenant,
-									text_to_cstring(event->stream), (long long) event->version,
-									(long long) event->position);
+	char         *tenant = "";
+	char         *result;
 
+	if (VARSIZE_ANY_EXHDR(event->tenant) > 0)
+		tenant = psprintf("tenant \"%s\", ", text_to_cstring(event->tenant));
+	result = psprintf("%sstream \"%s\", version %lld, position %lld", tenant,
+					  text_to_cstring(event->stream), (long long) event->version,
+					  (long long) event->position);
 	MemoryContextSwitchTo(old);
 	return result;
 }
 
 static bool
-is_same_row(const Event *event, TupleTableSlot *slot)
+is_same_row(const EsVerifyEvent *event, TupleTableSlot *slot)
 {
 	return ItemPointerEquals(&event->slot->tts_tid, &slot->tts_tid);
 }
 
-static bool
-is_null(TupleTableSlot *slot, AttrNumber column)
-{
-	return slot_attisnull(slot, column);
-}
-
 static void
-check_names(Walk *walk, const Event *event)
+check_names(Walk *walk, const EsVerifyEvent *event)
 {
 	text *type = es_scan_text(event->slot, ES_EVENTS_TYPE);
 
@@ -125,13 +113,14 @@ check_names(Walk *walk, const Event *event)
 	if (!es_event_is_category(event->category, event->stream))
 		FOUND(names, event, "Its category is \"%.*s\", which is not the stream's.",
 			  (int) VARSIZE_ANY_EXHDR(event->category), VARDATA_ANY(event->category));
-	if (is_null(event->slot, ES_EVENTS_DATA) && is_null(event->slot, ES_EVENTS_PAYLOAD))
+	if (slot_attisnull(event->slot, ES_EVENTS_DATA) &&
+		slot_attisnull(event->slot, ES_EVENTS_PAYLOAD))
 		FOUND(names, event, "It has neither data nor a payload.");
 }
 
 /* An index leads from this event's key to another row that does not have it. */
 static void
-found_stray(Walk *walk, const Event *event, EsScan *scan)
+found_stray(Walk *walk, const EsVerifyEvent *event, EsScan *scan)
 {
 	FOUND(indexes, event, "Index \"%s\" leads from it to another row, at position %lld.",
 		  RelationGetRelationName(scan->index),
@@ -139,7 +128,7 @@ found_stray(Walk *walk, const Event *event, EsScan *scan)
 }
 
 static void
-found_missing(Walk *walk, const Event *event, EsScan *scan)
+found_missing(Walk *walk, const EsVerifyEvent *event, EsScan *scan)
 {
 	FOUND(indexes, event, "Index \"%s\" does not lead to it.",
 		  RelationGetRelationName(scan->index));
@@ -147,7 +136,7 @@ found_missing(Walk *walk, const Event *event, EsScan *scan)
 
 /* A4: is this event behind the one before it in the stream? */
 static void
-check_order(Walk *walk, const Event *event, const Event *before)
+check_order(Walk *walk, const EsVerifyEvent *event, const EsVerifyEvent *before)
 {
 	if (before->position >= event->position)
 		FOUND(order, event, "Version %lld stands at the higher position %lld.",
@@ -156,29 +145,28 @@ check_order(Walk *walk, const Event *event, const Event *before)
 		FOUND(order, event, "It was recorded before version %lld.", (long long) before->version);
 }
 
-/* A1, A4: looks at the event's own version and at the one before. */
+/* Looks up the event's own version and the one before. */
 static void
-check_version(Walk *walk, const Event *event)
+look_around(Walk *walk, const EsVerifyEvent *event)
 {
 	EsScan         *scan = walk->by_version;
 	bool            itself = false;
 	bool            follows = event->version == 1;
 	TupleTableSlot *slot;
 
-	walk->streams += event->version == 1;
 	if (event->version < 1)
 		FOUND(versions, event, "Versions begin at 1.");
 	es_log_seek_range(scan, event->tenant, event->stream, event->version - 1, event->version);
 	while ((slot = es_scan_next(scan, ForwardScanDirection)) != NULL)
 	{
-		Event other;
+		EsVerifyEvent other;
 
 		if (is_same_row(event, slot))
 		{
 			itself = true;
 			continue;
 		}
-		other = read_event(walk->verify, slot);
+		other = es_verify_read(walk->verify, slot);
 		if (!es_same_text(other.tenant, event->tenant) ||
 			!es_same_text(other.stream, event->stream) || other.version < event->version - 1 ||
 			other.version > event->version)
@@ -199,65 +187,56 @@ check_version(Walk *walk, const Event *event)
 			  (long long) event->version - 1);
 }
 
-static void
-check_id(Walk *walk, const Event *event)
+/* The place that the stream's last event is kept at, if it is; it is made the stream's. */
+static Last *
+find_last(Walk *walk, const EsVerifyEvent *event)
 {
-	EsScan         *scan = walk->by_id;
-	pg_uuid_t      *id = DatumGetUUIDP(es_scan_column(event->slot, ES_EVENTS_ID));
-	bool            itself = false;
-	TupleTableSlot *slot = es_log_seek_id(scan, event->tenant, id);
+	uint64 name[2];
+	Last  *last;
 
-	for (; slot != NULL; slot = es_scan_next(scan, ForwardScanDirection))
+	for (int i = 0; i < 2; i++)
+		name[i] =
+			hash_bytes_extended((unsigned char *) VARDATA_ANY(event->stream),
+								VARSIZE_ANY_EXHDR(event->stream),
+								hash_bytes_extended((unsigned char *) VARDATA_ANY(event->tenant),
+													VARSIZE_ANY_EXHDR(event->tenant), i));
+	last = &walk->last[name[0] % walk->nlast];
+	if (last->name[0] != name[0] || last->name[1] != name[1])
 	{
-		if (is_same_row(event, slot))
-			itself = true;
-		else if (memcmp(id, DatumGetUUIDP(es_scan_column(slot, ES_EVENTS_ID)), UUID_LEN) == 0)
-			FOUND(ids, event, "The tenant has its id again, at position %lld.",
-				  (long long) es_scan_int8(slot, ES_EVENTS_POSITION));
-		else
-			found_stray(walk, event, scan);
+		last->name[0] = name[0];
+		last->name[1] = name[1];
+		last->version = 0;
 	}
-	if (!itself)
-		found_missing(walk, event, scan);
+	return last;
 }
 
+/* A1, A4: does the event follow the last one of its stream? */
 static void
-check_category(Walk *walk, const Event *event)
+check_stream(Walk *walk, const EsVerifyEvent *event)
 {
-	EsScan         *scan = walk->by_category;
-	bool            itself = false;
-	TupleTableSlot *slot;
+	Last *last = find_last(walk, event);
 
-	es_scan_text_key(scan, 1, BTEqualStrategyNumber, event->category);
-	es_scan_int8_key(scan, 2, BTEqualStrategyNumber, event->position);
-	es_scan_seek(scan);
-	while ((slot = es_scan_next(scan, ForwardScanDirection)) != NULL)
-	{
-		if (is_same_row(event, slot))
-			itself = true;
-		else
-			found_stray(walk, event, scan);
-	}
-	if (!itself)
-		found_missing(walk, event, scan);
+	walk->streams += event->version == 1;
+	if (last->version == 0 || event->version != last->version + 1 ||
+		event->position <= last->position || event->recorded_at < last->recorded_at)
+		look_around(walk, event);
+	last->version = event->version;
+	last->position = event->position;
+	last->recorded_at = event->recorded_at;
 }
 
 static void
 check_event(Walk *walk, TupleTableSlot *slot)
 {
-	EsVerify *verify = walk->verify;
-	Event     event = read_event(verify, slot);
+	EsVerify     *verify = walk->verify;
+	EsVerifyEvent event = es_verify_read(verify, slot);
 
 	if (event.position <= verify->reached)
 		FOUND(indexes, &event, "Index \"%s\" leads to it behind position %lld.",
 			  RelationGetRelationName(walk->log->index), (long long) verify->reached);
 	check_names(walk, &event);
 	if (walk->by_version != NULL)
-		check_version(walk, &event);
-	if (walk->by_id != NULL)
-		check_id(walk, &event);
-	if (walk->by_category != NULL)
-		check_category(walk, &event);
+		check_stream(walk, &event);
 	verify->reached = Max(verify->reached, event.position);
 }
 
@@ -279,34 +258,32 @@ begin_walk(Walk *walk, EsVerify *verify)
 	es_tally_begin(&walk->names, verify, "names");
 	es_tally_begin(&walk->versions, verify, "versions");
 	es_tally_begin(&walk->order, verify, "order");
-	es_tally_begin(&walk->ids, verify, "ids");
 	es_tally_begin(&walk->indexes, verify, "index entries");
 	walk->log = open_scan(walk, store->events_position, &walk->names);
 	walk->by_version = open_scan(walk, store->events_version, &walk->versions);
-	walk->by_id = open_scan(walk, store->events_id, &walk->ids);
-	walk->by_category = open_scan(walk, store->events_category, &walk->indexes);
+	walk->nlast = 1;
+	while (walk->nlast < ES_VERIFY_STREAMS && 2 * walk->nlast * sizeof(Last) <= work_mem * 1024L)
+		walk->nlast *= 2;
+	walk->last = palloc0(walk->nlast * sizeof(Last));
 }
 
 static void
 end_walk(Walk *walk)
 {
-	EsScan *scans[] = {walk->log, walk->by_version, walk->by_id, walk->by_category};
-	char   *events = es_verify_count(walk->events, "event", "events");
-	char   *where = psprintf("positions %lld to %lld", (long long) walk->verify->after + 1,
-							 (long long) walk->verify->reached);
+	char *events = es_verify_count(walk->events, "event", "events");
+	char *where = psprintf("positions %lld to %lld", (long long) walk->verify->after + 1,
+						   (long long) walk->verify->reached);
 
-	for (int i = 0; i < (int) lengthof(scans); i++)
-	{
-		if (scans[i] != NULL)
-			es_scan_end(scans[i]);
-	}
+	es_scan_end(walk->log);
+	if (walk->by_version != NULL)
+		es_scan_end(walk->by_version);
+	pfree(walk->last);
 	es_tally_end(&walk->names, where, "%s, with valid names and content.", events);
 	es_tally_end(&walk->versions, where, "%s; %s, without hole and double.", events,
 				 es_verify_count(walk->streams, "stream begins", "streams begin"));
 	if (walk->by_version != NULL)
 		es_tally_end(&walk->order, where, "%s, in each stream in the order of versions.", events);
-	es_tally_end(&walk->ids, where, "%s, each with an id of its own.", events);
-	es_tally_end(&walk->indexes, where, "%s, to which each index leads.", events);
+	es_tally_end(&walk->indexes, where, "%s, as the indexes lead to them.", events);
 }
 
 /* Walks over the events. */
@@ -336,114 +313,6 @@ es_verify_events(EsVerify *verify)
 	verify->at_end =
 		walk.events < verify->max_count || es_scan_next(walk.log, ForwardScanDirection) == NULL;
 	end_walk(&walk);
-}
-
-/* How many rows the table has. */
-static int64
-count_rows(EsVerify *verify)
-{
-	TupleTableSlot *slot = table_slot_create(verify->events, NULL);
-	TableScanDesc   scan = table_beginscan(verify->events, verify->snapshot, 0, NULL);
-	int64           n = 0;
-
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-	{
-		n++;
-		CHECK_FOR_INTERRUPTS();
-	}
-	table_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-	return n;
-}
-
-/* How many entries an index has that lead to rows; the pages are asked as an index-only scan does.
- */
-static int64
-count_entries(EsVerify *verify, Oid index)
-{
-	EsScan     *scan = es_scan_begin(verify->events, index, verify->snapshot, 0);
-	Buffer      map = InvalidBuffer;
-	int64       n = 0;
-	ItemPointer tid;
-
-	scan->desc->xs_want_itup = true;
-	es_scan_seek(scan);
-	while ((tid = index_getnext_tid(scan->desc, ForwardScanDirection)) != NULL)
-	{
-		if (VM_ALL_VISIBLE(verify->events, ItemPointerGetBlockNumber(tid), &map) ||
-			index_fetch_heap(scan->desc, scan->slot))
-			n++;
-		CHECK_FOR_INTERRUPTS();
-	}
-	if (BufferIsValid(map))
-		ReleaseBuffer(map);
-	es_scan_end(scan);
-	return n;
-}
-
-/* Tells which rows the index of positions does not lead to. */
-static void
-find_unlisted(EsVerify *verify, EsTally *tally)
-{
-	TupleTableSlot *slot = table_slot_create(verify->events, NULL);
-	TableScanDesc   scan = table_beginscan(verify->events, verify->snapshot, 0, NULL);
-	EsScan *log = es_scan_begin(verify->events, verify->store.events_position, verify->snapshot, 1);
-
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
-	{
-		Event           event = read_event(verify, slot);
-		TupleTableSlot *listed;
-
-		es_scan_int8_key(log, 1, BTEqualStrategyNumber, event.position);
-		es_scan_seek(log);
-		while ((listed = es_scan_next(log, ForwardScanDirection)) != NULL &&
-			   !is_same_row(&event, listed))
-			continue;
-		if (listed == NULL)
-			es_tally_found(tally, ES_VERIFY_ERROR, place(verify, &event),
-						   "Index \"%s\" does not lead to it.",
-						   RelationGetRelationName(log->index));
-		es_verify_next(verify);
-	}
-	es_scan_end(log);
-	table_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-}
-
-/* Compares the table with one of its indexes. */
-static void
-check_index(EsVerify *verify, EsTally *tally, const EsStoreIndex *wanted, int64 rows)
-{
-	Oid   index = *(const Oid *) ((const char *) &verify->store + wanted->offset);
-	int64 entries;
-
-	if (!es_verify_have(verify, tally, index, psprintf("es.%s", wanted->name)))
-		return;
-	entries = count_entries(verify, index);
-	if (entries != rows)
-		es_tally_found(tally, ES_VERIFY_ERROR, psprintf("es.%s", get_rel_name(index)),
-					   "The index has %s, the table has %s.",
-					   es_verify_count(entries, "entry", "entries"),
-					   es_verify_count(rows, "row", "rows"));
-	if (entries < rows && index == verify->store.events_position)
-		find_unlisted(verify, tally);
-}
-
-/* Counts the rows of es.events, and the entries of the indexes that the store reads by. */
-void
-es_verify_indexes(EsVerify *verify)
-{
-	EsTally tally;
-	int64   rows;
-
-	es_tally_begin(&tally, verify, "indexes");
-	if (!es_verify_have(verify, &tally, verify->store.events, "es.events"))
-		return;
-	rows = count_rows(verify);
-	for (int i = 0; i < es_layout_nindexes; i++)
-		check_index(verify, &tally, &es_layout_indexes[i], rows);
-	es_tally_end(&tally, "es.events", "%s in the table, and as many entries in each of %d indexes.",
-				 es_verify_count(rows, "row", "rows"), es_layout_nindexes);
 }
 
 /* Is all there that says how far the sequence may be? */
