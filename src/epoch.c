@@ -558,6 +558,6 @@ es_epoch_verify(EsVerify *verify)
 	if (n == 0 && verify->reached > 0)
 		es_tally_found(&tally, ES_VERIFY_ERROR, "es.epochs",
 					   "There are events, and no epoch: a lost tail would not be noticed.");
-	es_tally_end(&tally, "es.epochs", "%s in their order; no event is in a part that is lost.",
+	es_tally_end(&tally, "es.epochs", "%s in order; no event is in a part that is lost.",
 				 es_verify_count(n, "epoch", "epochs"));
 }

@@ -142,21 +142,43 @@ check_owner(Oid *owner, Oid found, const char *schema)
 					  "Give the whole store one owner, or rename the schema.");
 }
 
+/* Is it a relation that the store makes in es_private? */
 static bool
-is_empty_schema(Oid schema)
+is_private_relation(Form_pg_class form)
+{
+	for (int i = 0; i < es_schema_nobjects; i++)
+	{
+		const EsObject *object = &es_schema_objects[i];
+
+		if (object->name != NULL && strcmp(object->schema, ES_PRIVATE_SCHEMA) == 0 &&
+			strcmp(object->name, NameStr(form->relname)) == 0 && object->relkind == form->relkind)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * May a schema be taken where there is no store?  It holds no relation then; but
+ * es_private may hold ours, which DROP SCHEMA es leaves.
+ */
+static bool
+is_free_schema(const char *name, Oid schema)
 {
 	Relation    rel = table_open(RelationRelationId, AccessShareLock);
+	bool        is_private = strcmp(name, ES_PRIVATE_SCHEMA) == 0;
+	bool        free = true;
 	ScanKeyData key;
 	SysScanDesc scan;
-	bool        empty;
+	HeapTuple   tuple;
 
 	ScanKeyInit(&key, Anum_pg_class_relnamespace, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(schema));
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 1, &key);
-	empty = !HeapTupleIsValid(systable_getnext(scan));
+	while (free && HeapTupleIsValid(tuple = systable_getnext(scan)))
+		free = is_private && is_private_relation((Form_pg_class) GETSTRUCT(tuple));
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	return empty;
+	return free;
 }
 
 /* Is the object there?  It must then be of its kind and its owner's. */
@@ -171,7 +193,7 @@ is_present(const EsObject *object, Oid *owner)
 	if (object->name == NULL)
 	{
 		check_owner(owner, object_owner(NAMESPACEOID, schema), object->schema);
-		if (!OidIsValid(store_relation("store")) && !is_empty_schema(schema))
+		if (!OidIsValid(store_relation("store")) && !is_free_schema(object->schema, schema))
 			refuse_schema(object->schema, "It holds relations, but there is no table \"es.store\".",
 						  "Rename that schema, or use another database.");
 		return true;

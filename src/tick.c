@@ -539,6 +539,6 @@ es_tick_verify(EsVerify *verify)
 					   psprintf("es.ticks, position %lld", (long long) newest.position),
 					   "The newest tick knows of position %lld, which the sequence has not given.",
 					   (long long) Max(newest.position, newest.last_position));
-	es_tally_end(&tally, "es.ticks", "%s in their order; the horizon is at position %lld.",
+	es_tally_end(&tally, "es.ticks", "%s in order; the horizon is at position %lld.",
 				 es_verify_count(rows, "tick", "ticks"), (long long) newest.position);
 }

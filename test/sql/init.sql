@@ -281,6 +281,19 @@ CREATE SCHEMA es_private AUTHORIZATION es_test_init_plain;
 SELECT es_init();
 \echo :SQLSTATE
 DROP SCHEMA es_private;
+-- O6: what DROP SCHEMA es leaves of a store is taken again; not if there is something else in it.
+SELECT es_init();
+DROP SCHEMA es CASCADE;
+SELECT es_init();
+DROP SCHEMA es CASCADE;
+CREATE VIEW es_private.mine AS SELECT 1;
+SELECT es_init();
+\echo :SQLSTATE
+DROP VIEW es_private.mine, es_private.appending;
+CREATE TABLE es_private.appending (one int);
+SELECT es_init();
+\echo :SQLSTATE
+DROP SCHEMA es_private CASCADE;
 CREATE SCHEMA es;
 CREATE TABLE es.store (version int NOT NULL, created_at timestamptz NOT NULL);
 INSERT INTO es.store VALUES (1, now());

@@ -48,6 +48,7 @@ my %arguments = (
 	es_rehydrate => q('s-1'),
 	es_drop_snapshots => q('s', 2),
 	es_status => '',
+	es_verify => '',
 	pg_eventstore_guard => '',
 	pg_eventstore_outbox => '',
 	pg_eventstore_publisher => '',

@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(es_server es_create es_oracle_ok es_oracle_finds es_dump_store es_state_ok
-  es_after_restore_ok es_sqlstate es_poll_ok es_poll_crashed uuid);
+  es_after_restore_ok es_verify_ok es_sqlstate es_poll_ok es_poll_crashed uuid);
 
 # Settings that the tests rely on; a test may add its own lines.
 our $conf = q(
@@ -194,6 +194,17 @@ sub es_after_restore_ok
 			'P1: and all is published');
 	};
 	es_oracle_ok($node, $name, $db);
+	es_verify_ok($node, $name, $db);
+}
+
+# es_verify() has no finding.
+sub es_verify_ok
+{
+	my ($node, $name, $db) = @_;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is($node->safe_psql($db || 'postgres', q(SELECT * FROM es_verify() WHERE verdict <> 'ok')), '',
+		"$name: es_verify() finds nothing");
 }
 
 1;
