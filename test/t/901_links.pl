@@ -71,15 +71,21 @@ is(join(', ', grep { !$listed{$_} } es_manual_files($top)), '', 'docs/manual/REA
 
 is(join(', ', grep { !-e "$top/$_" } sort keys %listed), '', 'every page that it lists is there');
 
-# The links of the line of contents: the paragraph that begins with "Contents:".
+# The links of the line of contents: the first paragraph with a link to a part of the
+# page, within its first lines.
 sub contents
 {
 	my ($text) = @_;
-	my $head = join '', (split /^/, $text)[ 0 .. 14 ];
-	my ($line) = $head =~ /^(Contents:.*)/ms or return;
+	my $head = join '', grep { defined } (split /^/, $text)[ 0 .. 14 ];
 
-	($line) = substr($text, index($text, $line)) =~ /\A(.*?)(?:\n\n|\z)/s;
-	return $line =~ /\]\(#([^)]+)\)/g;
+	return if index($head, '](#') < 0;
+	foreach my $paragraph (split /\n\n/, $text)
+	{
+		my @links = $paragraph =~ /\]\(#([^)]+)\)/g;
+
+		return @links if @links;
+	}
+	return;
 }
 
 foreach my $file (@manual)

@@ -126,8 +126,7 @@ foreach my $file (glob("$top/src/*.[ch] $top/src/*/*.[ch]"))
 {
 	my $source = slurp_file($file);
 
-	$source =~ s{/\*.*?\*/}{}sg;
-	$raised{ $code{$1} || "unknown $1" } = 1 while $source =~ /\b(ERRCODE_\w+)\b(?! MAKE)/g;
+	$raised{ $code{$1} || "unknown $1" } = 1 while $source =~ /\berrcode\([^()]*?(ERRCODE_\w+)/g;
 }
 my @own = grep { /^SE/ } sort keys %raised;
 my @entries = grep { /^[0-9A-Z]{5}$/ } map { $_->[0] } es_manual_sections($errors, 3);
