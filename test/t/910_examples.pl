@@ -1,6 +1,7 @@
 # The programs in examples/ do what they print: conflicts answered by loading
 # again (A3), and an append repeated with its id stored once (A5), from Python,
-# Node.js and C.
+# Node.js and C.  The shop of README.md sells what it has, once a command, to customers
+# who buy at once (A1, A3, A5), and its read model misses no sale (P1).
 use strict;
 use warnings;
 
@@ -60,6 +61,32 @@ sub check_program
 		'8|2', "A5: $name: no event is stored twice");
 }
 
+# Runs the shop, twice.
+sub check_shop
+{
+	my ($python) = @_;
+	my $customers = join ', ', ('sold') x 6, ('sold out') x 2;
+
+	$node->safe_psql('postgres', 'CREATE DATABASE shop');
+	$node->safe_psql('shop', 'CREATE EXTENSION pg_eventstore');
+	$node->safe_psql('shop', 'SELECT es_init()');
+	$node->safe_psql('shop', 'SELECT es_start_worker()');
+	local $ENV{PGDATABASE} = 'shop';
+	foreach my $time ('first', 'second')
+	{
+		my ($ok, $out, $err) = run_command_line($python, "$examples/psycopg/shop.py");
+
+		ok($ok, "shop: the $time run succeeds") or diag($err);
+		is( $out, "customers: $customers\nevents: 4 left: 1\nread model: 9\n",
+			"A3, A5: shop: the $time run sells what there is, once for each command");
+	}
+	is($node->safe_psql('shop', 'SELECT count(*), max(version) FROM es.events'), '8|4', 'A1: shop: no event is stored twice');
+	is( $node->safe_psql('shop', q(SELECT position = (SELECT max(position) FROM es.events) FROM shop_checkpoint)),
+		't', 'P1: shop: the checkpoint is at the last sale');
+	is($node->safe_psql('shop', 'SELECT sum(count) FROM sold'), '18', 'P1: shop: the read model has every sale once');
+	return;
+}
+
 SKIP:
 {
 	my @import = ('-c', 'import psycopg');
@@ -69,6 +96,16 @@ SKIP:
 	skip 'FAILED TO TEST examples/psycopg: no python3 with psycopg 3 (Debian: python3-psycopg)', 5
 	  unless defined $python;
 	check_program('psycopg', $python, "$examples/psycopg/orders.py");
+}
+
+SKIP:
+{
+	my $python = first_that_runs(map { [ $_, '-c', 'import psycopg' ] }
+		  grep { defined } $ENV{PYTHON}, '/usr/bin/python3', 'python3');
+
+	skip 'FAILED TO TEST examples/psycopg/shop.py: no python3 with psycopg 3 (Debian: python3-psycopg)', 7
+	  unless defined $python;
+	check_shop($python);
 }
 
 SKIP:
