@@ -188,12 +188,15 @@ sub run_page
 	return;
 }
 
+# whose name the pages print, and what psql calls itself
+$ENV{PGUSER} = 'postgres';
+delete $ENV{PGAPPNAME};
 foreach (1, 0)
 {
 	$preloaded = $_;
 	$server = $preloaded ? 'preloaded' : 'not preloaded';
 	$node = PostgreSQL::Test::Cluster->new($preloaded ? 'preloaded' : 'plain');
-	$node->init;
+	$node->init(extra => [ '-U', 'postgres' ]);
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_eventstore'") if $preloaded;
 	$node->start;
 	@psql = ('psql', '-XqPnull=', '-v', 'SHOW_CONTEXT=never', '-d', $node->connstr('shop'));
