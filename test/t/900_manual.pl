@@ -30,7 +30,7 @@ my $top = "$FindBin::RealBin/../..";
 my $pattern = $ENV{ES_PAGES} || '.';
 my @pages = grep { /$pattern/ } 'README.md', es_manual_pages($top);
 my %blocks = map { $_ => [ es_manual_blocks(slurp_file("$top/$_")) ] } @pages;
-my ($node, $preloaded, $server, @psql, %windows, %has_run);
+my ($node, $preloaded, $server, $control, %windows, %has_run);
 
 sub normalise
 {
@@ -53,7 +53,9 @@ sub normalise
 # A psql that goes on, with what goes in and what has come out of it.
 sub open_window
 {
+	my ($database, @options) = @_;
 	my %window = (in => '', out => '');
+	my @psql = ('psql', '-XqPnull=', '-v', 'SHOW_CONTEXT=never', @options, '-d', $node->connstr($database));
 
 	$window{timer} = IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default);
 	$window{run} = IPC::Run::start(\@psql, '<', \$window{in}, '>&', \$window{out}, $window{timer});
@@ -61,10 +63,9 @@ sub open_window
 }
 
 # What it prints at once, and what has arrived for it before.
-sub run_in_window
+sub type
 {
-	my ($name, $sql) = @_;
-	my $window = $windows{$name} ||= open_window();
+	my ($window, $sql) = @_;
 
 	$window->{timer}->start;
 	$window->{out} = '';
@@ -74,15 +75,22 @@ sub run_in_window
 	return $window->{out};
 }
 
-sub close_windows
+sub close_window
 {
-	foreach my $window (values %windows)
-	{
-		$window->{timer}->start;
-		eval { $window->{run}->finish };
-	}
-	%windows = ();
-	return;
+	my ($window) = @_;
+
+	$window->{timer}->start;
+	return eval { $window->{run}->finish };
+}
+
+# The test's own statements: in one session for the server, and in one for each page.
+sub ask
+{
+	my ($window, $sql) = @_;
+	my $out = type($window, "$sql;\n");
+
+	die "$sql: $out" if $out =~ /^(ERROR|FATAL)/m;
+	return split /\n/, $out;
 }
 
 # Waits until what was appended is published, and listeners have been told, where
@@ -95,14 +103,13 @@ sub settle
 		FROM es_stat_publisher, (SELECT last_value - (NOT is_called)::int FROM es.events_position_seq) s(given)},
 	  $preloaded ? 'true' : 'false';
 
-	foreach (1 .. 50 * $PostgreSQL::Test::Utils::timeout_default)
+	foreach (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
 	{
-		my ($ret, $out, $err) = $node->psql('shop', $query);
+		my $answer = type($windows{own}, "$query;\n");
 
 		# no extension, no store, or one that is not ready
-		return if $ret != 0 && $err =~ /does not exist|event store/;
-		return if defined $out && $out eq 't';
-		select(undef, undef, undef, 0.02);
+		return if $answer =~ /\bt\b|does not exist|ERROR: .*event store/;
+		select(undef, undef, undef, 0.01);
 	}
 	die 'what is appended is not published';
 }
@@ -110,7 +117,7 @@ sub settle
 # What does not belong to one database.
 sub cluster_state
 {
-	return split /\n/, $node->safe_psql('postgres', q{
+	return ask($control, q{
 		SELECT 'role ' || rolname FROM pg_roles
 		UNION ALL SELECT 'database ' || datname FROM pg_database
 		UNION ALL SELECT 'tablespace ' || spcname FROM pg_tablespace
@@ -128,9 +135,15 @@ sub end_worker
 	my $worker = q(FROM pg_stat_activity WHERE datname = 'shop' AND backend_type LIKE 'pg_eventstore%');
 
 	return if $preloaded;
-	$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) $worker");
-	$node->poll_query_until('postgres', "SELECT count(*) = 0 $worker") or die 'the worker goes on';
-	return;
+	ask($control, "SELECT pg_terminate_backend(pid) $worker");
+	foreach (1 .. 100 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		my ($gone) = ask($control, "SELECT count(*) = 0 $worker");
+
+		return if $gone eq 't';
+		select(undef, undef, undef, 0.01);
+	}
+	die 'the worker goes on';
 }
 
 sub has_sql
@@ -143,10 +156,10 @@ sub run_block
 {
 	my ($page, $block, $next) = @_;
 	my $where = "$page, line $block->{line}, $server";
-	my $window = defined $block->{window} ? $block->{window} : 'main';
+	my $window = $windows{ defined $block->{window} ? $block->{window} : 'main' } ||= open_window('shop');
 
 	settle();
-	my $out = run_in_window($window, $block->{body});
+	my $out = type($window, $block->{body});
 	$has_run{"$page, line $block->{line}"} = 1;
 	if (defined $next && $next->{language} eq 'text')
 	{
@@ -159,17 +172,27 @@ sub run_block
 	return;
 }
 
+sub restart
+{
+	close_window($control);
+	$node->restart;
+	$control = open_window('postgres', '-At');
+	return;
+}
+
 sub run_page
 {
 	my ($page) = @_;
 	my @blocks = @{ $blocks{$page} };
 	my %before = map { $_ => 1 } cluster_state();
 
-	$node->safe_psql('postgres', 'CREATE DATABASE shop');
+	ask($control, 'CREATE DATABASE shop');
+	$windows{own} = open_window('shop', '-At');
 	if ($page ne 'README.md')
 	{
-		$node->safe_psql('shop', 'CREATE EXTENSION pg_eventstore; SELECT es_init()');
-		$node->safe_psql('shop', 'SELECT es_start_worker()') unless $preloaded;
+		ask($windows{own}, 'CREATE EXTENSION pg_eventstore');
+		ask($windows{own}, 'SELECT es_init()');
+		ask($windows{own}, 'SELECT es_start_worker()') unless $preloaded;
 	}
 	foreach my $i (0 .. $#blocks)
 	{
@@ -179,9 +202,10 @@ sub run_page
 		next if $only eq ($preloaded ? 'not preloaded' : 'preloaded');
 		run_block($page, $blocks[$i], $blocks[ $i + 1 ]);
 	}
-	close_windows();
+	close_window($_) foreach values %windows;
+	%windows = ();
 	end_worker();
-	$node->safe_psql('postgres', 'DROP DATABASE shop');
+	ask($control, 'DROP DATABASE shop');
 	my @left = cluster_state();
 	is(join('; ', grep { !delete $before{$_} } @left), '', "F1: $page, $server: leaves no role, database or setting behind");
 	is(join('; ', sort keys %before), '', "$page, $server: takes none away");
@@ -199,8 +223,15 @@ foreach (1, 0)
 	$node->init(extra => [ '-U', 'postgres' ]);
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_eventstore'") if $preloaded;
 	$node->start;
-	@psql = ('psql', '-XqPnull=', '-v', 'SHOW_CONTEXT=never', '-d', $node->connstr('shop'));
-	run_page($_) foreach grep { has_sql($_) } @pages;
+	$control = open_window('postgres', '-At');
+	my $npages = 0;
+	foreach my $page (grep { has_sql($_) } @pages)
+	{
+		# not preloaded there is room for 16 databases, and no launcher gives it back
+		restart() if !$preloaded && ++$npages % 12 == 0;
+		run_page($page);
+	}
+	close_window($control);
 	$node->stop;
 }
 
