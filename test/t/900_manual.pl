@@ -97,6 +97,7 @@ sub ask
 # anything publishes, and no transaction is left open that has appended.
 sub settle
 {
+	my ($where) = @_;
 	my $query = sprintf q{
 		SELECT (horizon = given AND notified = given) OR NOT (%s OR pid IS NOT NULL) OR holder_gid IS NOT NULL
 			OR EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = holder_pid AND a.state LIKE 'idle in%%')
@@ -108,10 +109,10 @@ sub settle
 		my $answer = type($windows{own}, "$query;\n");
 
 		# no extension, no store, or one that is not ready
-		return if $answer =~ /\bt\b|does not exist|ERROR: .*event store/;
+		return if $answer =~ /^t$|does not exist|ERROR: .*event store/m;
 		select(undef, undef, undef, 0.01);
 	}
-	die 'what is appended is not published';
+	die "$where: what is appended is not published";
 }
 
 # What does not belong to one database.
@@ -158,7 +159,7 @@ sub run_block
 	my $where = "$page, line $block->{line}, $server";
 	my $window = $windows{ defined $block->{window} ? $block->{window} : 'main' } ||= open_window('shop');
 
-	settle();
+	settle($where);
 	my $out = type($window, $block->{body});
 	$has_run{"$page, line $block->{line}"} = 1;
 	if (defined $next && $next->{language} eq 'text')

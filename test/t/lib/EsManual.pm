@@ -46,6 +46,7 @@ sub es_manual_blocks
 		$line++;
 		if ($open && /^```\s*$/)
 		{
+			$open->{error} ||= 'its last statement has no end' if $open->{language} eq 'sql' && !is_ended($open->{body});
 			push @blocks, $open;
 			$open = undef;
 		}
@@ -60,6 +61,15 @@ sub es_manual_blocks
 	}
 	push @blocks, { %$open, error => 'a block without an end' } if $open;
 	return @blocks;
+}
+
+# Does psql run all of it?  Comments may follow the last statement.
+sub is_ended
+{
+	my ($sql) = @_;
+
+	$sql =~ s/^((?:[^'\n-]|-(?!-)|'[^'\n]*')*)--.*$/$1/mg;
+	return $sql =~ /(?:;|^\s*\\[^\n]*)\s*\z/m;
 }
 
 # What stands behind the three backticks.
