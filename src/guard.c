@@ -28,6 +28,7 @@
 #include "guard.h"
 #include "owner.h"
 #include "settings.h"
+#include "shared.h"
 #include "store.h"
 #include "writer.h"
 
@@ -102,6 +103,8 @@ log_maintenance(const TriggerData *trigger)
 						 RelationGetRelationName(trigger->tg_relation))));
 	if (is_table(trigger->tg_relation, "store") || is_table(trigger->tg_relation, "epochs"))
 		CacheInvalidateRelcache(trigger->tg_relation);
+	else
+		es_shared_wake_at_end(); /* these events hold nothing and are to be published */
 }
 
 static bool

@@ -26,6 +26,8 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/shmem.h"
+#include "utils/inval.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "clock.h"
@@ -261,9 +263,9 @@ find_slot(Oid database)
 	return NULL;
 }
 
-/* The slot of a database, made where there is none; NULL where no slot is free. */
-EsSlot *
-es_shared_slot(Oid database)
+/* Finds the slot of a database, or gives it one that is free; NULL where none is. */
+static EsSlot *
+find_or_assign(Oid database)
 {
 	EsShared *s = es_shared();
 	EsSlot   *slot;
@@ -273,6 +275,49 @@ es_shared_slot(Oid database)
 	if (slot == NULL && (slot = find_slot(InvalidOid)) != NULL)
 		assign_slot(slot, database);
 	LWLockRelease(s->lock);
+	return slot;
+}
+
+/*
+ * Gives back the slots of databases that have been dropped; true if there are any.  Where
+ * the library is preloaded the launcher does so.
+ */
+static bool
+free_dropped(void)
+{
+	EsShared *s = es_shared();
+	bool      freed = false;
+
+	if (s->preloaded || !IsTransactionState())
+		return false;
+	AcceptInvalidationMessages();
+	for (int i = 0; i < s->nslots; i++)
+	{
+		EsSlot *slot = &s->slots[i];
+		Oid     database = slot->database;
+
+		/* without the lock: a session that reads a catalog may wait */
+		if (!OidIsValid(database) || SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database)))
+			continue;
+		LWLockAcquire(s->lock, LW_EXCLUSIVE);
+		if (slot->database == database && slot->pid == 0)
+		{
+			es_shared_free(slot);
+			freed = true;
+		}
+		LWLockRelease(s->lock);
+	}
+	return freed;
+}
+
+/* The slot of a database, made where there is none; NULL where no slot is free. */
+EsSlot *
+es_shared_slot(Oid database)
+{
+	EsSlot *slot = find_or_assign(database);
+
+	if (slot == NULL && free_dropped())
+		slot = find_or_assign(database);
 	return slot;
 }
 

@@ -107,6 +107,19 @@ is(es_sqlstate($node, 'DROP DATABASE c WITH (FORCE)'), '00000', 'DROP DATABASE W
 isnt(value('SELECT es_start_worker()'), '', 'then there is room');
 es_publishes_ok($node, 'for a worker');
 
+# shared memory has room for 16 databases; one that is dropped gives its place back
+value('CREATE DATABASE seed');
+es_create($node, 'seed');
+for my $i (1 .. 16)
+{
+	value('CREATE DATABASE dropped TEMPLATE seed');
+	value(q(SELECT es_append('a-1', -1, 'T', '{}')), 'dropped');
+	value('DROP DATABASE dropped');
+}
+value('CREATE DATABASE dropped TEMPLATE seed');
+isnt(value('SELECT state FROM es_stat_publisher', 'dropped'), 'no slot', 'O4: after sixteen that are gone another database has a place');
+value("DROP DATABASE $_") foreach qw(dropped seed);
+
 # preloaded, with room for one publisher of three
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_eventstore'\nmax_worker_processes = 2\n");
 value('CREATE DATABASE c');

@@ -218,7 +218,7 @@ free_ok('prey', 'clerk', 'a log is written', qq(SELECT public.es_append('s-1', 0
 # Every function there is, by everybody who may; those that would be in the way of
 # others come last.
 ok(defined es_call($_->[0]), "$_->[0]() has a call in EsCalls.pm") for es_functions($node, 'prey');
-my %owners = map { $_ => 1 } qw(es_init es_reset es_start_worker es_status es_grant_tenant es_revoke_tenant
+my %owners = map { $_ => 1 } qw(es_init es_reset es_verify es_start_worker es_status es_grant_tenant es_revoke_tenant
   pg_eventstore_publisher pg_eventstore_holders pg_eventstore_appends pg_eventstore_workers pg_eventstore_tenants
   pg_eventstore_waiting
   pg_eventstore_store pg_eventstore_details pg_eventstore_status);

@@ -173,14 +173,6 @@ sub run_block
 	return;
 }
 
-sub restart
-{
-	close_window($control);
-	$node->restart;
-	$control = open_window('postgres', '-At');
-	return;
-}
-
 sub run_page
 {
 	my ($page) = @_;
@@ -225,13 +217,7 @@ foreach (1, 0)
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'pg_eventstore'") if $preloaded;
 	$node->start;
 	$control = open_window('postgres', '-At');
-	my $npages = 0;
-	foreach my $page (grep { has_sql($_) } @pages)
-	{
-		# not preloaded there is room for 16 databases, and no launcher gives it back
-		restart() if !$preloaded && ++$npages % 12 == 0;
-		run_page($page);
-	}
+	run_page($_) foreach grep { has_sql($_) } @pages;
 	close_window($control);
 	$node->stop;
 }
