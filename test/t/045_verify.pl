@@ -93,6 +93,15 @@ is( $standby->safe_psql('postgres', q(SELECT what, "where", verdict FROM es_veri
 	$primary->safe_psql('postgres', q(SELECT what, "where", verdict FROM es_verify())),
 	'the standby answers as the primary does');
 
+# ------------------------------------------------------------ memory
+
+# The address space has the shared memory from the beginning; what a session adds to it is its own.
+my $peak = q(SELECT substring(pg_read_file('/proc/self/status') FROM 'VmPeak:\s+(\d+) kB')::bigint;);
+$primary->safe_psql('postgres', q(SELECT es_append_batch('long-' || n, 0, array_fill('T'::text, '{1000}'), array_fill('{"a": 1}'::jsonb, '{1000}'))
+	FROM generate_series(1, 300) AS n));
+my (@peaks) = split /\n/, $primary->safe_psql('postgres', "SELECT count(*) < 0 FROM es_verify(max_count => 1000); $peak SELECT count(*) < 0 FROM es_verify(); $peak");
+cmp_ok($peaks[3] - $peaks[1], '<', 16 * 1024, 'it looks at 300,000 events within bounded memory');
+
 # ------------------------------------------------------------ locks, snapshots, interrupts
 
 is( $primary->safe_psql('postgres', q(
