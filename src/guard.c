@@ -28,7 +28,6 @@
 #include "guard.h"
 #include "owner.h"
 #include "settings.h"
-#include "shared.h"
 #include "store.h"
 #include "writer.h"
 
@@ -88,6 +87,9 @@ is_table(Relation rel, const char *name)
  * Says in the server's log who loads rows, and tells all sessions to look at the store
  * again, which remember what is in es.store and es.epochs: at each statement, or, since
  * the apply worker of logical replication fires row triggers only, once a transaction.
+ *
+ * The publisher is not woken: a data-only restore loads es.ticks before it sets the sequence,
+ * and a tick in between would be above it (P1).
  */
 static void
 log_maintenance(const TriggerData *trigger)
@@ -103,8 +105,6 @@ log_maintenance(const TriggerData *trigger)
 						 RelationGetRelationName(trigger->tg_relation))));
 	if (is_table(trigger->tg_relation, "store") || is_table(trigger->tg_relation, "epochs"))
 		CacheInvalidateRelcache(trigger->tg_relation);
-	else
-		es_shared_wake_at_end(); /* these events hold nothing and are to be published */
 }
 
 static bool

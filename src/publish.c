@@ -403,8 +403,11 @@ tell_unpublished(EsSlot *slot)
 	ereport(NOTICE,
 			(errmsg("no publisher runs: nothing is published until es_start_worker() or "
 					"es_publish() is called"),
-			 errhint("Call es_start_worker() after each start of the server, or add pg_eventstore "
-					 "to shared_preload_libraries, which starts publishers by itself.")));
+			 es_shared()->preloaded
+				 ? errhint("es_status() says why.")
+				 : errhint("Call es_start_worker() after each start of the server, or add "
+						   "pg_eventstore to shared_preload_libraries, which starts publishers by "
+						   "itself.")));
 }
 
 /* Waits until the horizon is at the target, or the time has come; answers the horizon. */

@@ -300,7 +300,7 @@ free_dropped(void)
 		if (!OidIsValid(database) || SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database)))
 			continue;
 		LWLockAcquire(s->lock, LW_EXCLUSIVE);
-		if (slot->database == database && slot->pid == 0)
+		if (slot->database == database && slot->pid == 0 && slot->held == 0)
 		{
 			es_shared_free(slot);
 			freed = true;

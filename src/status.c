@@ -4,8 +4,8 @@
  *		and below es_status().
  *
  * The views' SQL joins what is here with PostgreSQL's own views.  Statistics tell of
- * streams that are not the reader's own, if only by numbers: they are for members of
- * pg_monitor and for the store's owner.
+ * streams that are not the reader's own, by numbers, and es_stat_waiting by name: they are
+ * for members of pg_monitor, who see the text of all queries anyway, and for the owner.
  */
 #include "postgres.h"
 

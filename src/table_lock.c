@@ -5,8 +5,8 @@
  * A strong lock that waits for one open transaction makes every session that comes
  * after it wait too: one session that is idle in a transaction would stop all appends
  * and reads.  So es_init() and its like stay in the queue for a little more than
- * deadlock_timeout, leave it, let the others pass, and try again.  The deadlock check
- * runs in each of these waits, since it would find nothing in between.
+ * deadlock_timeout, a second at most, leave it, let the others pass, and try again.  The deadlock
+ *check runs in each of these waits, since it would find nothing in between.
  *
  * All tables are locked in one subtransaction.  Its rollback gives back those that were
  * free, so that no table is locked while another is waited for.
@@ -26,18 +26,28 @@
 #include "clock.h"
 #include "table_lock.h"
 
-#define ES_TABLE_LOCK_MORE  100 /* ms in the queue, on top of deadlock_timeout */
-#define ES_TABLE_LOCK_PAUSE 500 /* ms out of it */
+#define ES_TABLE_LOCK_CHECK 1000 /* deadlock_timeout in ms, unless it is shorter */
+#define ES_TABLE_LOCK_MORE  100  /* ms in the queue, on top of that */
+#define ES_TABLE_LOCK_PAUSE 500  /* ms out of it */
+
+/* For as long as the nest level lasts. */
+static void
+set_timeout(const char *name, int ms)
+{
+	char value[16];
+
+	snprintf(value, sizeof(value), "%d", ms);
+	(void) set_config_option(name, value, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+							 false);
+}
 
 static void
 lock_all(const Oid *relids, int n, LOCKMODE mode, int timeout)
 {
-	int  nest = NewGUCNestLevel();
-	char value[16];
+	int nest = NewGUCNestLevel();
 
-	snprintf(value, sizeof(value), "%d", timeout);
-	(void) set_config_option("lock_timeout", value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-							 true, 0, false);
+	set_timeout("deadlock_timeout", Min(DeadlockTimeout, ES_TABLE_LOCK_CHECK));
+	set_timeout("lock_timeout", timeout);
 	for (int i = 0; i < n; i++)
 		LockRelationOid(relids[i], mode);
 	AtEOXact_GUC(true, nest);
@@ -96,7 +106,7 @@ void
 es_table_lock(const Oid *relids, int n, LOCKMODE mode)
 {
 	int64      end = LockTimeout > 0 ? es_clock_in_ms(LockTimeout) : PG_INT64_MAX;
-	int        most = DeadlockTimeout + ES_TABLE_LOCK_MORE;
+	int        most = Min(DeadlockTimeout, ES_TABLE_LOCK_CHECK) + ES_TABLE_LOCK_MORE;
 	bool       told = false;
 	ErrorData *error;
 

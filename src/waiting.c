@@ -7,9 +7,10 @@
  * is reported meanwhile (log_lock_waits, a deadlock, lock_timeout, a cancel), and in an entry
  * in shared memory.  A session that need not wait does nothing of this.
  *
- * An entry is never taken back.  It counts as long as the lock manager says that its process,
- * in that transaction, waits for that lock: so a session that ends in whatever way leaves
- * nothing to clean up.
+ * An entry counts as long as the lock manager says that its process, in that transaction,
+ * waits for that lock: so a session that ends in whatever way leaves nothing to clean up.  It is
+ * taken back at the end of the wait, or when an error ends the subtransaction, since another
+ * wait for a transaction might follow.
  *
  * Preloaded, there is an entry for each backend.  Not preloaded there are a few, which are made
  * by the first that waits, and sessions may meet in one: the last to come is named there, and
@@ -17,6 +18,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
@@ -30,6 +32,7 @@
 #include "compat.h"
 #include "event.h"
 #include "rows.h"
+#include "shared.h"
 #include "status.h"
 #include "waiting.h"
 
@@ -58,6 +61,7 @@ typedef struct Entries
 } Entries;
 
 static Entries *shared = NULL;
+static Entry   *mine = NULL; /* that this session has made, of the wait that it is in */
 
 static shmem_request_hook_type previous_request = NULL;
 static shmem_startup_hook_type previous_startup = NULL;
@@ -102,10 +106,30 @@ startup(void)
 	attach(MaxBackends);
 }
 
+static void
+take_back(void)
+{
+	if (mine == NULL)
+		return;
+	SpinLockAcquire(&mine->mutex);
+	if (mine->pid == MyProcPid)
+		mine->pid = 0;
+	SpinLockRelease(&mine->mutex);
+	mine = NULL;
+}
+
+static void
+at_sub_end(SubXactEvent event, SubTransactionId id, SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		take_back();
+}
+
 /* Asks for the shared memory where the library is preloaded; called once, from _PG_init. */
 void
 es_waiting_init(void)
 {
+	RegisterSubXactCallback(at_sub_end, NULL);
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	previous_request = shmem_request_hook;
@@ -124,6 +148,7 @@ find_entries(void)
 	if (shared != NULL || tried)
 		return shared;
 	tried = true;
+	(void) es_shared(); /* which appends need, has the first room */
 	PG_TRY();
 	{
 		attach(ES_WAITING_LATE);
@@ -166,6 +191,7 @@ publish(const EsWaiting *waiting, const LOCKTAG *tag)
 	entry->tenant_size = copy_name(entry->tenant, waiting->tenant, sizeof(entry->tenant));
 	entry->stream_size = copy_name(entry->stream, waiting->stream, sizeof(entry->stream));
 	SpinLockRelease(&entry->mutex);
+	mine = entry;
 }
 
 /* The client has named the stream itself, so it may be told. */
@@ -211,6 +237,7 @@ void
 es_waiting_end(EsWaiting *waiting)
 {
 	error_context_stack = waiting->context.previous;
+	take_back();
 }
 
 /*
@@ -267,13 +294,15 @@ look_at(const LockInstanceData *lock, Entry *entry, bool *named)
 {
 	LOCKTAG     tag = lock->locktag;
 	const char *kind = kind_of(&tag, lock->waitLockMode);
-	bool        is_transaction = tag.locktag_type == LOCKTAG_VIRTUALTRANSACTION;
+	bool        is_transaction = tag.locktag_type == LOCKTAG_VIRTUALTRANSACTION ||
+						  tag.locktag_type == LOCKTAG_TRANSACTION; /* a prepared one */
 
 	*named = false;
 	if ((kind == NULL && !is_transaction) || !find_entry(lock, entry))
 		return kind;
 	if (is_transaction)
-		return kind_of(&entry->tag, ExclusiveLock);
+		return entry->tag.locktag_field4 == ES_LOCK_ALL ? kind_of(&entry->tag, ExclusiveLock)
+														: NULL;
 	*named = memcmp(&tag, &entry->tag, sizeof(LOCKTAG)) == 0 && entry->stream_size > 0;
 	return kind;
 }

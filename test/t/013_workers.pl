@@ -36,10 +36,6 @@ $node->safe_psql('postgres', q(
 	SELECT es_wait(es_position('two-1'), '60s')));
 is($node->safe_psql('postgres', q(SELECT string_agg(stream, ' ' ORDER BY position) FROM es_read())), 'live-1 two-1',
 	'consumers read what is committed');
-is($node->safe_psql('postgres', q(
-	SET pg_eventstore.allow_maintenance = on;
-	INSERT INTO es.events SELECT nextval('es.events_position_seq'), 1, now(), gen_random_uuid(), '', 'loaded-1', 'loaded', 'T', '{}';
-	SELECT es_wait(es_position('loaded-1'), '50s') = es_position('loaded-1'))), 't', 'rows that are loaded wake the publisher, which would sleep for a minute');
 $node->safe_psql('postgres', q(BEGIN; CREATE TABLE t (); ROLLBACK; SELECT es_init()));
 is(es_publisher_pid($node), $pid, 'another es_init() leaves the publisher');
 is($node->safe_psql('postgres', $workers), 'pg_eventstore launcher , pg_eventstore publisher postgres',

@@ -110,6 +110,17 @@ es_publishes_ok($node, 'for a worker');
 # shared memory has room for 16 databases; one that is dropped gives its place back
 value('CREATE DATABASE seed');
 es_create($node, 'seed');
+# a statement about the first of them, which has failed, holds its place until the transaction ends
+my $holding = EsClient->new($node);
+my $inside = EsClient->new($node, db => 'seed');
+$inside->run(q(SELECT es_append('a-1', -1, 'T', '{}')));
+$holding->run($_) for q(LOAD 'pg_eventstore'), 'BEGIN', 'SAVEPOINT s';
+is($holding->run('ALTER DATABASE seed RENAME TO other')->{state}, '55006', 'a database in use is not renamed');
+$holding->run('ROLLBACK TO s');
+$inside->close;
+value('CREATE DATABASE held TEMPLATE seed');
+value('DROP DATABASE seed');
+value('ALTER DATABASE held RENAME TO seed');
 for my $i (1 .. 16)
 {
 	value('CREATE DATABASE dropped TEMPLATE seed');
@@ -118,6 +129,17 @@ for my $i (1 .. 16)
 }
 value('CREATE DATABASE dropped TEMPLATE seed');
 isnt(value('SELECT state FROM es_stat_publisher', 'dropped'), 'no slot', 'O4: after sixteen that are gone another database has a place');
+$holding->run('COMMIT');
+$holding->close;
+value('SELECT pg_terminate_backend(pid) FROM es_stat_publisher', 'b');
+es_no_publisher_ok($node, 'b', 'there is room for a worker');
+my $started = value('SELECT es_start_worker()', 'dropped');
+es_publishes_ok($node, 'it has a worker', 'dropped');
+value("SELECT pg_terminate_backend($started)");
+es_no_publisher_ok($node, 'dropped', 'which ends');
+isnt(value('SELECT es_start_worker()', 'dropped'), '', 'and starts again: its place is nobody else\'s');
+value('SELECT pg_terminate_backend(pid) FROM es_stat_publisher', 'dropped');
+es_no_publisher_ok($node, 'dropped', 'and ends');
 value("DROP DATABASE $_") foreach qw(dropped seed);
 
 # preloaded, with room for one publisher of three

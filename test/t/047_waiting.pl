@@ -184,6 +184,28 @@ my $behind = waiter(append('order-123'));
 shows_ok($behind, 'append|order-123||t|{0}', 'O8: behind a prepared transaction');
 $holder->run(q(COMMIT PREPARED 'p'));
 done_ok('it goes on', $behind);
+$holder->run($_) for 'BEGIN', append('order-123'), q(PREPARE TRANSACTION 'p');
+$all = waiter(append_json(map { "most-$_" } 1 .. 200));
+es_poll_ok($node, 'SELECT count(*) = 1 FROM es_stat_waiting WHERE kind = \'all streams\' AND pid = ' . $all->pid, 'O8: all streams, behind a prepared transaction');
+$holder->run(q(COMMIT PREPARED 'p'));
+done_ok('it goes on too', $all);
+
+# a session that has waited for all streams, and then waits for a row
+my $row = EsClient->new($node);
+$all = EsClient->new($node);
+$all->run('BEGIN');
+$holder->run($_) for 'BEGIN', append('order-123');
+$all->tell(append_json(map { "last-$_" } 1 .. 200));
+es_poll_ok($node, 'SELECT count(*) = 1 FROM es_stat_waiting WHERE pid = ' . $all->pid, 'it waits for all streams');
+$holder->run('COMMIT');
+is($all->answer->{state}, '00000', 'and has them');
+$row->run($_) for 'BEGIN', 'UPDATE rows SET x = 2';
+$all->tell('UPDATE rows SET x = 3');
+es_poll_ok($node, q(SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted AND pid = ) . $all->pid, 'it waits for a row');
+is(value('SELECT count(*) FROM es_stat_waiting WHERE pid = ' . $all->pid), '0', 'O8: which is no wait for a stream');
+$row->run('COMMIT');
+is($all->answer->{state}, '00000', 'it has the row');
+$_->run('COMMIT'), $_->close for $all, $row;
 
 # ------------------------------------------------------------ a deadlock
 
