@@ -43,6 +43,7 @@
 #include "policy.h"
 #include "shared.h"
 #include "store.h"
+#include "text.h"
 #include "writer.h"
 
 /* Sets up the i-th stream of a request; the name has been checked. */

@@ -19,6 +19,7 @@
 #include "append.h"
 #include "lock.h"
 #include "tenant.h"
+#include "text.h"
 
 PG_FUNCTION_INFO_V1(es_append_json);
 PG_FUNCTION_INFO_V1(es_try_append_json);

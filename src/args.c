@@ -12,6 +12,7 @@
 
 #include "args.h"
 #include "event.h"
+#include "text.h"
 
 /* The name of a stream; NULL and bad names are errors. */
 text *

@@ -40,6 +40,7 @@
 #include "status.h"
 #include "store.h"
 #include "tenant.h"
+#include "text.h"
 #include "verify.h"
 
 PG_FUNCTION_INFO_V1(es_grant_tenant);

@@ -40,10 +40,6 @@ typedef struct EsPlace
 } EsPlace;
 
 extern char  *es_place(const EsPlace *place, const char *field);
-extern bool   es_same_text(const text *a, const text *b);
-extern int    es_compare_texts(const text *a, const text *b);
-extern int    es_sort_texts(text **texts, int n);
-extern bool   es_text_is_among(const text *name, text *const *names, int n);
 extern text  *es_event_category(text *stream);
 extern bool   es_event_is_category(const text *category, const text *stream);
 extern bool   es_event_is_name(text *name, int max);

@@ -5,10 +5,10 @@
  */
 #include "postgres.h"
 
-#include "event.h"
 #include "filter.h"
 #include "scan.h"
 #include "store.h"
+#include "text.h"
 
 static bool
 begins_with(text *name, text *prefix)

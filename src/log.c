@@ -25,6 +25,7 @@
 #include "marker.h"
 #include "policy.h"
 #include "sequence.h"
+#include "text.h"
 #include "writer.h"
 
 /* Columns of the index (tenant, stream, version) and of (tenant, id). */

@@ -38,6 +38,7 @@
 #include "rows.h"
 #include "store.h"
 #include "tenant.h"
+#include "text.h"
 #include "tick.h"
 
 PG_FUNCTION_INFO_V1(es_read);

@@ -30,6 +30,7 @@
 #include "rows.h"
 #include "store.h"
 #include "tenant.h"
+#include "text.h"
 #include "verify.h"
 #include "writer.h"
 

@@ -26,6 +26,7 @@
 #include "rows.h"
 #include "store.h"
 #include "tenant.h"
+#include "text.h"
 
 PG_FUNCTION_INFO_V1(es_streams);
 

@@ -27,6 +27,7 @@
 #include "event.h"
 #include "store.h"
 #include "tenant.h"
+#include "text.h"
 
 PG_FUNCTION_INFO_V1(es_tenant_sees);
 

@@ -25,6 +25,7 @@
 #include "log.h"
 #include "scan.h"
 #include "sequence.h"
+#include "text.h"
 #include "verify.h"
 
 /* So many streams' last events are kept at most; a power of two. */

@@ -28,7 +28,6 @@
 #include "utils/rel.h"
 #include "utils/uuid.h"
 
-#include "event.h"
 #include "layout.h"
 #include "log.h"
 #include "scan.h"
