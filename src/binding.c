@@ -1,7 +1,6 @@
 /*
  * binding.c
- *		Roles that are bound to tenants: es_grant_tenant, es_revoke_tenant.  All
- *		that reads or writes es.bindings.
+ *		Roles that are bound to tenants: all that reads or writes es.bindings.
  *
  * A binding is a role and the tenants that it may use, all of them.  It is known by
  * the role's name, which a dump carries; and, in the cluster where it was made, by
@@ -30,22 +29,14 @@
 #include "utils/syscache.h"
 
 #include "binding.h"
-#include "channel.h"
 #include "event.h"
-#include "lock.h"
 #include "owner.h"
 #include "policy.h"
-#include "rows.h"
 #include "scan.h"
-#include "status.h"
 #include "store.h"
 #include "tenant.h"
 #include "text.h"
 #include "verify.h"
-
-PG_FUNCTION_INFO_V1(es_grant_tenant);
-PG_FUNCTION_INFO_V1(es_revoke_tenant);
-PG_FUNCTION_INFO_V1(es_status_tenants);
 
 /* The names in an array, without what somebody has written there that no tenant is called. */
 static void
@@ -123,8 +114,8 @@ es_binding_read(Relation rel)
 }
 
 /* The tenants of a binding as a new array. */
-static Datum
-tenants_array(const EsBinding *binding)
+Datum
+es_binding_tenants(const EsBinding *binding)
 {
 	Datum *names = palloc(Max(binding->ntenants, 1) * sizeof(Datum));
 
@@ -174,30 +165,6 @@ es_binding_has_any(const EsBindings *bindings, const EsTenants *tenants)
 	return false;
 }
 
-/* A role's name, which must not be null. */
-static char *
-role_arg(FunctionCallInfo fcinfo)
-{
-	if (PG_ARGISNULL(0))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("role must not be null"),
-						errdetail("In argument \"%s\".", "role"),
-						errhint("Name the role that is to be bound to the tenant.")));
-	return text_to_cstring(PG_GETARG_TEXT_PP(0));
-}
-
-/* A tenant's name, which must not be null: nothing here is to happen unseen. */
-static text *
-name_arg(FunctionCallInfo fcinfo)
-{
-	text *tenant = es_tenant_name_arg(fcinfo, 1);
-
-	if (tenant == NULL)
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("tenant must not be null"),
-						errdetail("In argument \"%s\".", "tenant"),
-						errhint("Name the tenant; '' is the one that has no name.")));
-	return tenant;
-}
-
 #define ES_BINDING_PUT                                                                  \
 	"INSERT INTO es.bindings AS b VALUES ($1, $2, $3, $4, pg_catalog.now()) "           \
 	"ON CONFLICT ON CONSTRAINT bindings_pkey DO UPDATE SET "                            \
@@ -211,8 +178,8 @@ name_arg(FunctionCallInfo fcinfo)
  * Writes a binding of a role by the name that it has now, added to what that name has;
  * false where that has it all.
  */
-static bool
-put_binding(Oid role, Datum tenants)
+bool
+es_binding_put(Oid role, Datum tenants)
 {
 	Oid   types[] = {TEXTOID, TEXTARRAYOID, INT8OID, INT8OID};
 	Datum values[] = {CStringGetTextDatum(GetUserNameFromId(role, false)), tenants,
@@ -222,8 +189,8 @@ put_binding(Oid role, Datum tenants)
 }
 
 /* Takes a name's binding away; *tenants, if it is given, are those that it had just now. */
-static bool
-delete_binding(const char *role, Datum *tenants)
+bool
+es_binding_delete(const char *role, Datum *tenants)
 {
 	Oid   types[] = {TEXTOID};
 	Datum values[] = {CStringGetTextDatum(role)};
@@ -239,8 +206,8 @@ delete_binding(const char *role, Datum *tenants)
 }
 
 /* Takes one tenant out of a name's binding. */
-static bool
-take_tenant(const char *role, text *tenant)
+bool
+es_binding_take(const char *role, text *tenant)
 {
 	Oid   types[] = {TEXTOID, TEXTOID};
 	Datum values[] = {CStringGetTextDatum(role), PointerGetDatum(tenant)};
@@ -299,164 +266,16 @@ es_binding_refresh(void)
 	/* all of them first: names may have been exchanged */
 	for (int i = 0; i < n; i++)
 	{
-		if (!delete_binding(stale[i].role, &tenants[i]))
+		if (!es_binding_delete(stale[i].role, &tenants[i]))
 			stale[i].named = stale[i].renamed = InvalidOid;
 	}
 	for (int i = 0; i < n; i++)
 	{
 		if (OidIsValid(stale[i].named))
-			(void) put_binding(stale[i].named, tenants[i]);
+			(void) es_binding_put(stale[i].named, tenants[i]);
 		if (OidIsValid(stale[i].renamed))
-			(void) put_binding(stale[i].renamed, tenants[i]);
+			(void) es_binding_put(stale[i].renamed, tenants[i]);
 	}
-}
-
-/*
- * Becomes the owner, who alone may do this, and keeps other calls out: by the store's lock
- * and not by one on the table, which any role can stand in the way of (nextval() locks
- * whatever it is given), and a revocation must not wait for a stranger.
- */
-static EsIdentity
-begin_change(const char *function)
-{
-	Oid        owner = es_store()->owner;
-	EsIdentity before;
-
-	PreventCommandIfReadOnly(function);
-	PreventCommandIfParallelMode(function);
-	PreventCommandDuringRecovery(function);
-	es_owner_check(owner);
-	es_lock_store();
-	before = es_owner_become(owner);
-	es_binding_refresh();
-	return before;
-}
-
-/* A role that row-level security does not apply to cannot be bound. */
-static void
-warn_unbound(const char *role, Oid oid)
-{
-	if (!es_tenant_is_free(oid))
-		return;
-	ereport(WARNING, (errmsg("role \"%s\" is not held to its tenants", role),
-					  errdetail("It is a superuser, has BYPASSRLS, or owns the event store."),
-					  errhint("Give applications a role that is none of these.")));
-}
-
-/*
- * Events of a tenant that is bound are not for everybody who may connect.  (A channel
- * that is made meanwhile carries none of them: notify.c.)
- */
-static void
-check_channels(text *tenant)
-{
-	const char *channel = es_channel_that_carries(es_store(), tenant);
-
-	if (channel != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("tenant \"%s\" cannot be bound to a role", text_to_cstring(tenant)),
-				 errdetail("Channel \"%s\" shows its events to every role that may connect.",
-						   channel),
-				 errhint("Drop the channel, or change it to kind \"wake\" or another tenant.")));
-}
-
-/*
- * es_grant_tenant(role, tenant) binds a role to a tenant; false where it is bound
- * already.  The first time this turns row-level security on.
- */
-Datum
-es_grant_tenant(PG_FUNCTION_ARGS)
-{
-	char      *role = role_arg(fcinfo);
-	text      *tenant = name_arg(fcinfo);
-	EsBinding  binding = {.ntenants = 1, .tenants = &tenant};
-	EsIdentity before;
-	Oid        oid;
-	bool       changed;
-
-	es_tenant_refuse_all(tenant);
-	before = begin_change("es_grant_tenant()");
-	oid = get_role_oid(role, false);
-	check_channels(tenant);
-	warn_unbound(role, oid);
-	changed = put_binding(oid, tenants_array(&binding));
-	es_policy_enable();
-	es_owner_become_again(before);
-	PG_RETURN_BOOL(changed);
-}
-
-/*
- * es_revoke_tenant(role, tenant) takes a tenant from a role, which stays bound;
- * tenant '*' ends that, too.  False where there was nothing to take.
- */
-Datum
-es_revoke_tenant(PG_FUNCTION_ARGS)
-{
-	char      *role = role_arg(fcinfo);
-	text      *tenant = name_arg(fcinfo);
-	EsIdentity before = begin_change("es_revoke_tenant()");
-	bool       changed;
-
-	changed = es_tenant_is_all(tenant) ? delete_binding(role, NULL) : take_tenant(role, tenant);
-	es_owner_become_again(before);
-	PG_RETURN_BOOL(changed);
-}
-
-/* Is there a role that the binding is about? */
-static bool
-is_known(const EsBinding *binding)
-{
-	return OidIsValid(get_role_oid(binding->role, true)) ||
-		   (OidIsValid(binding->oid) && SearchSysCacheExists1(AUTHOID, binding->oid));
-}
-
-static bool
-is_free(const EsBinding *binding)
-{
-	Oid role = get_role_oid(binding->role, true);
-
-	return OidIsValid(role) && es_tenant_is_free(role);
-}
-
-/* The roles of bindings, in the caller's memory. */
-static EsBindings
-copy_roles(const EsBindings *bound)
-{
-	EsBindings copy = {bound->n, palloc0(Max(bound->n, 1) * sizeof(EsBinding))};
-
-	for (int i = 0; i < bound->n; i++)
-	{
-		copy.list[i].role = pstrdup(bound->list[i].role);
-		copy.list[i].oid = bound->list[i].oid;
-	}
-	return copy;
-}
-
-/*
- * How the bindings are, for es_status(): how many, whether row-level security is on,
- * and the first whose role is gone, or is not held to it.
- */
-Datum
-es_status_tenants(PG_FUNCTION_ARGS)
-{
-	EsBindings bound = copy_roles(&es_status_check_monitor()->bound);
-	EsRows     rows = es_rows_begin(fcinfo);
-	Datum      values[4] = {Int32GetDatum(bound.n), BoolGetDatum(es_policy_is_enabled())};
-	bool       nulls[4] = {false, false, true, true};
-
-	for (int i = bound.n - 1; i >= 0; i--)
-	{
-		const EsBinding *binding = &bound.list[i];
-		int              column = !is_known(binding) ? 2 : is_free(binding) ? 3 : -1;
-
-		if (column < 0)
-			continue;
-		values[column] = CStringGetTextDatum(binding->role);
-		nulls[column] = false;
-	}
-	es_rows_put(&rows, values, nulls);
-	return (Datum) 0;
 }
 
 /* The names in a binding's array are those of tenants. */

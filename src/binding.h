@@ -38,6 +38,10 @@ typedef struct EsBindings
 } EsBindings;
 
 extern EsBindings es_binding_read(Relation rel);
+extern Datum      es_binding_tenants(const EsBinding *binding);
+extern bool       es_binding_put(Oid role, Datum tenants);
+extern bool       es_binding_delete(const char *role, Datum *tenants);
+extern bool       es_binding_take(const char *role, text *tenant);
 extern void       es_binding_refresh(void);
 extern bool       es_binding_is_of(const EsBinding *binding, Oid user);
 extern bool       es_binding_has(const EsBindings *bindings, text *tenant);

@@ -33,7 +33,6 @@
 #include "policy.h"
 #include "scan.h"
 #include "settings.h"
-#include "shared.h"
 #include "text.h"
 #include "tick.h"
 #include "verify.h"

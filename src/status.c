@@ -22,13 +22,16 @@
 #include "utils/rel.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "binding.h"
 #include "compat.h"
 #include "errors.h"
 #include "load.h"
 #include "log.h"
 #include "marker.h"
+#include "policy.h"
 #include "rows.h"
 #include "scan.h"
 #include "shared.h"
@@ -43,6 +46,7 @@ PG_FUNCTION_INFO_V1(es_status_publisher);
 PG_FUNCTION_INFO_V1(es_status_holders);
 PG_FUNCTION_INFO_V1(es_status_appends);
 PG_FUNCTION_INFO_V1(es_status_workers);
+PG_FUNCTION_INFO_V1(es_status_tenants);
 
 /* May the current role see the statistics? */
 const EsStore *
@@ -446,5 +450,61 @@ es_status_workers(PG_FUNCTION_ARGS)
 			(sees_all || slot.database == MyDatabaseId))
 			put_worker(&rows, "publisher", &slot);
 	}
+	return (Datum) 0;
+}
+
+/* Is there a role that the binding is about? */
+static bool
+is_known(const EsBinding *binding)
+{
+	return OidIsValid(get_role_oid(binding->role, true)) ||
+		   (OidIsValid(binding->oid) && SearchSysCacheExists1(AUTHOID, binding->oid));
+}
+
+static bool
+is_free(const EsBinding *binding)
+{
+	Oid role = get_role_oid(binding->role, true);
+
+	return OidIsValid(role) && es_tenant_is_free(role);
+}
+
+/* The roles of bindings, in the caller's memory. */
+static EsBindings
+copy_roles(const EsBindings *bound)
+{
+	EsBindings copy = {bound->n, palloc0(Max(bound->n, 1) * sizeof(EsBinding))};
+
+	for (int i = 0; i < bound->n; i++)
+	{
+		copy.list[i].role = pstrdup(bound->list[i].role);
+		copy.list[i].oid = bound->list[i].oid;
+	}
+	return copy;
+}
+
+/*
+ * How the bindings are, for es_status(): how many, whether row-level security is on,
+ * and the first whose role is gone, or is not held to it.
+ */
+Datum
+es_status_tenants(PG_FUNCTION_ARGS)
+{
+	EsBindings bound = copy_roles(&es_status_check_monitor()->bound);
+	EsRows     rows = es_rows_begin(fcinfo);
+	Datum      values[4] = {Int32GetDatum(bound.n), BoolGetDatum(es_policy_is_enabled())};
+	bool       nulls[4] = {false, false, true, true};
+
+	for (int i = bound.n - 1; i >= 0; i--)
+	{
+		const EsBinding *binding = &bound.list[i];
+		int              column = !is_known(binding) ? 2 : is_free(binding) ? 3 : -1;
+
+		if (column < 0)
+			continue;
+		values[column] = CStringGetTextDatum(binding->role);
+		nulls[column] = false;
+	}
+	es_rows_put(&rows, values, nulls);
 	return (Datum) 0;
 }

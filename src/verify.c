@@ -30,7 +30,6 @@
 #include "utils/snapmgr.h"
 
 #include "args.h"
-#include "errors.h"
 #include "owner.h"
 #include "swap.h"
 #include "verify.h"
