@@ -41,6 +41,7 @@
 #include "errors.h"
 #include "lock.h"
 #include "policy.h"
+#include "privilege.h"
 #include "shared.h"
 #include "store.h"
 #include "text.h"
@@ -463,7 +464,7 @@ es_append_run(EsAppend *append)
 
 	/* locks go at once to where the statement would hand them on at its end */
 	CurrentResourceOwner = CurTransactionResourceOwner;
-	es_store_check_write(store->events, append->function);
+	es_privilege_check_write(store->events, append->function);
 	check_not_before(store->events, append->function);
 	events = lock_all(append, &store);
 	read_tails(append, events, store);

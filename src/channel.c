@@ -31,6 +31,7 @@
 #include "lock.h"
 #include "owner.h"
 #include "policy.h"
+#include "privilege.h"
 #include "scan.h"
 #include "settings.h"
 #include "text.h"
@@ -499,7 +500,7 @@ begin_change(const char *function, const EsStore **store)
 	PreventCommandIfReadOnly(function);
 	PreventCommandIfParallelMode(function);
 	PreventCommandDuringRecovery(function);
-	es_store_check_read((*store)->events);
+	es_privilege_check_read((*store)->events);
 	return GetUserId();
 }
 

@@ -21,6 +21,7 @@
 #include "load.h"
 #include "log.h"
 #include "policy.h"
+#include "privilege.h"
 #include "reader.h"
 #include "rows.h"
 #include "store.h"
@@ -38,7 +39,7 @@ PG_FUNCTION_INFO_V1(es_key);
 Relation
 es_load_open(const EsStore **store)
 {
-	es_store_check_read(es_store()->events);
+	es_privilege_check_read(es_store()->events);
 	return es_store_open_events(AccessShareLock, store);
 }
 

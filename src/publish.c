@@ -46,6 +46,7 @@
 #include "compat.h"
 #include "log.h"
 #include "marker.h"
+#include "privilege.h"
 #include "publish.h"
 #include "sequence.h"
 #include "shared.h"
@@ -316,7 +317,7 @@ es_publish(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("es_publish()");
 	PreventCommandIfParallelMode("es_publish()");
 	PreventCommandDuringRecovery("es_publish()");
-	es_store_check_read(store->events);
+	es_privilege_check_read(store->events);
 	check_not_written();
 	(void) es_shared_mine();
 	if (es_publish_tick(&tick, true))

@@ -26,6 +26,7 @@
 #include "load.h"
 #include "lock.h"
 #include "log.h"
+#include "privilege.h"
 #include "reader.h"
 #include "rows.h"
 #include "store.h"
@@ -201,7 +202,7 @@ es_snapshot(PG_FUNCTION_ARGS)
 	Relation       snapshots;
 	bool           newest;
 
-	es_store_check_write(store->snapshots, "es_snapshot()");
+	es_privilege_check_write(store->snapshots, "es_snapshot()");
 	es_lock_snapshots(snapshot.tenant, snapshot.stream, store->snapshots);
 	check_reached(&snapshot);
 	snapshots = es_store_open_snapshots(RowExclusiveLock, &store);
@@ -245,7 +246,7 @@ find_newest(EsScan *scan, text *tenant, text *stream, bool any, int32 schema_ver
 static Relation
 open_for_read(const EsStore **store)
 {
-	es_store_check_read(es_store()->snapshots);
+	es_privilege_check_read(es_store()->snapshots);
 	return es_store_open_snapshots(AccessShareLock, store);
 }
 
@@ -482,7 +483,7 @@ es_drop_snapshots(PG_FUNCTION_ARGS)
 	category = PG_GETARG_TEXT_PP(0);
 	below = PG_GETARG_INT32(1);
 	es_event_check_category(category);
-	es_store_check_write(es_store()->snapshots, "es_drop_snapshots()");
+	es_privilege_check_write(es_store()->snapshots, "es_drop_snapshots()");
 	snapshots = es_store_open_snapshots(RowExclusiveLock, &store);
 	check_deletable(snapshots);
 	slot = table_slot_create(snapshots, NULL);

@@ -39,14 +39,12 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
 #include "errors.h"
 #include "layout.h"
-#include "policy.h"
 #include "read_index.h"
 #include "scan.h"
 #include "store.h"
@@ -595,49 +593,4 @@ Relation
 es_store_open_ticks(LOCKMODE mode, const EsStore **store)
 {
 	return open_checked(offsetof(EsStore, ticks), mode, store);
-}
-
-/*
- * Policies of the users' own are applied to es.events (policy.c), and to nothing
- * else.  Raises also where the role has set row_security = off, as SELECT does.
- */
-static void
-check_row_security(Oid relid)
-{
-	if (check_enable_rls(relid, InvalidOid, false) == RLS_ENABLED && relid != found.events &&
-		es_policy_is_foreign(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("the event store's functions do not apply the policies of this table"),
-				 errdetail("Table \"%s.%s\" has policies for row-level security that are not the "
-						   "event store's.",
-						   ES_SCHEMA, get_rel_name(relid)),
-				 errhint("Policies of your own belong on es.events.")));
-}
-
-static void
-check_privilege(Oid relid, AclMode mode)
-{
-	AclResult result = pg_class_aclcheck(relid, GetUserId(), mode);
-
-	if (result != ACLCHECK_OK)
-		aclcheck_error(result, OBJECT_TABLE, psprintf("%s.%s", ES_SCHEMA, get_rel_name(relid)));
-	check_row_security(relid);
-}
-
-/* May the current role read this table of the store? */
-void
-es_store_check_read(Oid relid)
-{
-	check_privilege(relid, ACL_SELECT);
-}
-
-/* May the current role write this table of the store, here and now? */
-void
-es_store_check_write(Oid relid, const char *function)
-{
-	PreventCommandIfReadOnly(function);
-	PreventCommandIfParallelMode(function);
-	PreventCommandDuringRecovery(function);
-	check_privilege(relid, ACL_INSERT);
 }

@@ -189,7 +189,4 @@ extern int            es_store_version(Oid store);
 extern bool           es_store_is_own_function(Oid function);
 extern bool           es_store_has_guards(Relation events, char **missing);
 
-extern void es_store_check_read(Oid relid);
-extern void es_store_check_write(Oid relid, const char *function);
-
 #endif

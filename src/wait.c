@@ -18,6 +18,7 @@
 
 #include "clock.h"
 #include "marker.h"
+#include "privilege.h"
 #include "shared.h"
 #include "store.h"
 #include "tick.h"
@@ -29,7 +30,7 @@ PG_FUNCTION_INFO_V1(es_wait);
 Datum
 es_horizon(PG_FUNCTION_ARGS)
 {
-	es_store_check_read(es_store()->events);
+	es_privilege_check_read(es_store()->events);
 	PG_RETURN_INT64(es_tick_horizon(GetActiveSnapshot()));
 }
 
@@ -173,7 +174,7 @@ es_wait(PG_FUNCTION_ARGS)
 	int64          target = target_arg(fcinfo);
 	int64          horizon;
 
-	es_store_check_read(store->events);
+	es_privilege_check_read(store->events);
 	es_epoch_check_cursor(store, target, true);
 	horizon = es_tick_horizon(GetActiveSnapshot());
 	check_can_come(target, horizon);
