@@ -59,6 +59,7 @@
 #include "compat.h"
 #include "ddl.h"
 #include "errors.h"
+#include "owner.h"
 #include "policy.h"
 #include "schema.h"
 #include "settings.h"
@@ -66,8 +67,6 @@
 
 #define EXTENSION        "pg_eventstore"
 #define CONTYPE_NOT_NULL 'n' /* of tables from PostgreSQL 18 on */
-
-int es_ddl_own = 0;
 
 static bool                    is_own = false;
 static bool                    dropping = false;
@@ -519,13 +518,13 @@ is_drop_of_extension(Node *stmt)
 EsDdlScope
 es_ddl_begin(Node *stmt, ProcessUtilityContext context)
 {
-	EsDdlScope before = {es_ddl_own, is_own, dropping};
+	EsDdlScope before = {es_owner_ddl, is_own, dropping};
 
 	if (context != PROCESS_UTILITY_SUBCOMMAND)
 	{
-		is_own = es_ddl_own > 0;
+		is_own = es_owner_ddl > 0;
 		dropping = is_drop_of_extension(stmt);
-		es_ddl_own = 0;
+		es_owner_ddl = 0;
 	}
 	return before;
 }
@@ -534,7 +533,7 @@ es_ddl_begin(Node *stmt, ProcessUtilityContext context)
 void
 es_ddl_end(EsDdlScope before)
 {
-	es_ddl_own = before.own;
+	es_owner_ddl = before.own;
 	is_own = before.is_own;
 	dropping = before.dropping;
 }

@@ -10,12 +10,10 @@
 /* What is true of the utility statement that runs. */
 typedef struct EsDdlScope
 {
-	int  own;      /* what es_ddl_own was when it began */
+	int  own;      /* what es_owner_ddl was when it began */
 	bool is_own;   /* it is one of the store's own functions' */
 	bool dropping; /* it is DROP EXTENSION pg_eventstore */
 } EsDdlScope;
-
-extern int es_ddl_own; /* the next statements are those of the store's own functions */
 
 extern void         es_ddl_init(void);
 extern bool         es_ddl_is_kept(Oid relid);

@@ -9,8 +9,10 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 
-#include "ddl.h"
 #include "owner.h"
+
+/* The next statements are those of the store's own functions: as deep as they are nested. */
+int es_owner_ddl = 0;
 
 /* May the current role act as the owner of the store? */
 void
@@ -84,14 +86,14 @@ es_owner_run(const char *command)
 void
 es_owner_run_ddl(const char *command)
 {
-	es_ddl_own++;
+	es_owner_ddl++;
 	PG_TRY();
 	{
 		es_owner_run(command);
 	}
 	PG_FINALLY();
 	{
-		es_ddl_own--;
+		es_owner_ddl--;
 	}
 	PG_END_TRY();
 }

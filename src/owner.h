@@ -11,6 +11,8 @@ typedef struct EsIdentity
 	int context;
 } EsIdentity;
 
+extern int es_owner_ddl;
+
 extern void       es_owner_check(Oid owner);
 extern EsIdentity es_owner_assume(Oid owner);
 extern void       es_owner_resume(EsIdentity before);
