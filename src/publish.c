@@ -33,7 +33,6 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "epoch.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -44,6 +43,7 @@
 #include "utils/snapmgr.h"
 
 #include "compat.h"
+#include "epoch.h"
 #include "log.h"
 #include "marker.h"
 #include "privilege.h"

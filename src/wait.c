@@ -7,7 +7,6 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "common/int.h"
-#include "epoch.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
@@ -17,6 +16,7 @@
 #include "utils/wait_event.h"
 
 #include "clock.h"
+#include "epoch.h"
 #include "marker.h"
 #include "privilege.h"
 #include "shared.h"
