@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "text.h"
 
 /* Are these the same bytes? */
