@@ -60,13 +60,22 @@ sub start_client
 }
 
 my @clients = map { start_client($_) } qw(a b);
+
+# Answers what they have printed.
+sub end_clients
+{
+	$primary->safe_psql('postgres', 'DROP TABLE stop');
+	$_->{run}->finish for @clients;
+	return map { $_->{out} } @clients;
+}
+
 es_poll_ok($primary, q(SELECT count(*) > 200 FROM es.events), 'sessions append');
 for my $run (1 .. 5)
 {
 	is($primary->safe_psql('postgres', $found), '', "while sessions append nothing is found: $run");
 	is($standby->safe_psql('postgres', $found), '', "nor on the standby: $run");
 }
-my ($reached, $more, @wrong) = (0, 1);
+my ($reached, $more, @wrong, @ended) = (0, 1);
 for (my $piece = 0; $more; $piece++)
 {
 	my @rows = split /\n/, $primary->safe_psql('postgres', qq(SELECT what, "where", verdict FROM es_verify($reached, 5000)));
@@ -75,18 +84,14 @@ for (my $piece = 0; $more; $piece++)
 	push @wrong, grep { !/\|(?:ok|more)$/ } @rows;
 	$last =~ /^reached\|(\d+)\|(\w+)$/;
 	($reached, $more) = ($1, $2 eq 'more');
-	# from the second piece on it has an end to come to
-	$primary->safe_psql('postgres', 'DROP TABLE stop') if $piece == 1;
-	$more = 0 if $piece == 10000;
+	# when the appenders have ended it has an end to come to
+	next if @ended or ($piece == 0 and $more);
+	@ended = end_clients();
+	$more = 1;
 }
 is(join("\n", @wrong), '', 'nor in pieces, the last of which come to the end');
 is($reached, $primary->safe_psql('postgres', 'SELECT max(position) FROM es.events'), 'they have come to the end');
-$primary->safe_psql('postgres', 'DROP TABLE IF EXISTS stop');
-for my $client (@clients)
-{
-	$client->{run}->finish;
-	is($client->{out}, '', 'the appenders met no error');
-}
+is($_, '', 'the appenders met no error') for @ended;
 es_verify_ok($primary, 'after the load');
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 is( $standby->safe_psql('postgres', q(SELECT what, "where", verdict FROM es_verify())),
