@@ -13,6 +13,7 @@ use lib "$FindBin::RealBin/lib";
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 use EsClient;
 use EsPublish;
@@ -27,12 +28,23 @@ sub value
 	return $node->safe_psql('postgres', $sql) =~ s/.*\n//sr;
 }
 
-# Stops the process that writes WAL in the background; the next crash ends it.
+# Stops the process that writes WAL in the background, while it waits for work: else
+# it would keep locks that others need to write WAL.  The next crash ends it.
 sub stop_walwriter
 {
 	my ($node) = @_;
-	kill 'STOP', value($node, q(SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'));
-	return;
+	my $walwriter = q(FROM pg_stat_activity WHERE backend_type = 'walwriter');
+	my $pid = value($node, "SELECT pid $walwriter");
+
+	foreach (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		kill 'STOP', $pid;
+		usleep(1000) until slurp_file("/proc/$pid/stat") =~ /^\d+ \(.*\) T /s;
+		return if value($node, "SELECT wait_event $walwriter AND pid = $pid") eq 'WalWriterMain';
+		kill 'CONT', $pid;
+		usleep(100_000);
+	}
+	die 'the process that writes WAL is never at rest';
 }
 
 # Whatever a consumer has seen before the crash it sees after it, and the next
