@@ -8,7 +8,7 @@
  * tenant is taken away stays bound, to none: a revocation never gives rights.  Only
  * es_revoke_tenant(role, '*') releases it.
  *
- * What was read is kept with the store (store.c).  Who changes es.bindings, whatever
+ * What was read is kept until something about the store changes.  Who changes es.bindings, whatever
  * the statement, fires its guards (guard.c), which tell all sessions to read it again.
  */
 #include "postgres.h"
@@ -34,9 +34,49 @@
 #include "policy.h"
 #include "scan.h"
 #include "store.h"
-#include "tenant.h"
+#include "table.h"
+#include "tenants.h"
 #include "text.h"
 #include "verify.h"
+
+/* Columns of es.bindings. */
+enum
+{
+	ES_BINDINGS_ROLE = 1,
+	ES_BINDINGS_TENANTS,
+	ES_BINDINGS_ROLE_OID,
+	ES_BINDINGS_SYSTEM,
+	ES_BINDINGS_CHANGED_AT,
+	ES_BINDINGS_NATTS = ES_BINDINGS_CHANGED_AT
+};
+
+static const EsColumn columns[] = {
+	{"role", TEXTOID, true, "The role: it and its members are bound."},
+	{"tenants", TEXTARRAYOID, true, "All the tenants that they may use."},
+	{"role_oid", INT8OID, true, "The role's OID: one that is renamed stays bound."},
+	{"system_identifier", INT8OID, true, "The database cluster in which that is its OID."},
+	{"changed_at", TIMESTAMPTZOID, true, "When this was last changed."},
+};
+
+StaticAssertDecl(lengthof(columns) == ES_BINDINGS_NATTS, "each column has a number");
+
+static const EsIndex indexes[] = {
+	{"bindings_pkey", ES_INDEX_PRIMARY, 0, {ES_BINDINGS_ROLE}, "A role comes once."},
+};
+
+const EsTable es_bindings = {
+	.schema = ES_SCHEMA,
+	.name = "bindings",
+	.relkind = RELKIND_RELATION,
+	.comment = "Roles that are bound to tenants. Written by es_grant_tenant and es_revoke_tenant.",
+	.columns = columns,
+	.ncolumns = lengthof(columns),
+	.indexes = indexes,
+	.nindexes = lengthof(indexes),
+	.guard = ES_GUARD_TELLS | ES_GUARD_NEEDED,
+	.tenant = "NULL",
+	.relid = offsetof(EsStore, bindings),
+};
 
 /* The names in an array, without what somebody has written there that no tenant is called. */
 static void
@@ -79,8 +119,8 @@ read_binding(TupleTableSlot *row)
  * The scan is one by TIDs, all of them, for that takes no predicate lock: who appends
  * at SERIALIZABLE has read nothing.
  */
-EsBindings
-es_binding_read(Relation rel)
+static EsBindings
+read_bindings(Relation rel)
 {
 	static MemoryContext context = NULL;
 	EsBindings           bindings = {0, NULL};
@@ -111,6 +151,28 @@ es_binding_read(Relation rel)
 	UnregisterSnapshot(snapshot);
 	ExecDropSingleTupleTableSlot(row);
 	return bindings;
+}
+
+/* All bindings, as this session knows them; true until the next call. */
+const EsBindings *
+es_binding_all(void)
+{
+	static EsBindings bound = {0, NULL};
+	static uint64     known = 0; /* the generation of the store that they are of */
+	Oid               relid = es_store()->bindings;
+	uint64            generation = es_store_generation();
+
+	if (known != generation)
+	{
+		Relation rel = table_open(relid, AccessShareLock);
+
+		known = 0;
+		bound = read_bindings(rel);
+		table_close(rel, AccessShareLock);
+		/* a message that came while they were read leaves them to be read again */
+		known = generation;
+	}
+	return &bound;
 }
 
 /* The tenants of a binding as a new array. */
@@ -260,7 +322,7 @@ void
 es_binding_refresh(void)
 {
 	int    n;
-	Stale *stale = find_stale(&es_store()->bound, &n);
+	Stale *stale = find_stale(es_binding_all(), &n);
 	Datum *tenants = palloc(Max(n, 1) * sizeof(Datum));
 
 	/* all of them first: names may have been exchanged */

@@ -5,22 +5,10 @@
 #ifndef ES_BINDING_H
 #define ES_BINDING_H
 
-#include "postgres.h"
-
 #include "utils/relcache.h"
 
-#include "tenant.h"
-
-/* Columns of es.bindings. */
-enum
-{
-	ES_BINDINGS_ROLE = 1,
-	ES_BINDINGS_TENANTS,
-	ES_BINDINGS_ROLE_OID,
-	ES_BINDINGS_SYSTEM,
-	ES_BINDINGS_CHANGED_AT,
-	ES_BINDINGS_NATTS = ES_BINDINGS_CHANGED_AT
-};
+#include "table.h"
+#include "tenants.h"
 
 /* A role by its name, and by the OID that it had in this cluster, if any. */
 typedef struct EsBinding
@@ -37,14 +25,17 @@ typedef struct EsBindings
 	EsBinding *list;
 } EsBindings;
 
-extern EsBindings es_binding_read(Relation rel);
-extern Datum      es_binding_tenants(const EsBinding *binding);
-extern bool       es_binding_put(Oid role, Datum tenants);
-extern bool       es_binding_delete(const char *role, Datum *tenants);
-extern bool       es_binding_take(const char *role, text *tenant);
-extern void       es_binding_refresh(void);
-extern bool       es_binding_is_of(const EsBinding *binding, Oid user);
-extern bool       es_binding_has(const EsBindings *bindings, text *tenant);
+extern const EsTable es_bindings;
+
+extern const EsBindings *es_binding_all(void);
+
+extern Datum es_binding_tenants(const EsBinding *binding);
+extern bool  es_binding_put(Oid role, Datum tenants);
+extern bool  es_binding_delete(const char *role, Datum *tenants);
+extern bool  es_binding_take(const char *role, text *tenant);
+extern void  es_binding_refresh(void);
+extern bool  es_binding_is_of(const EsBinding *binding, Oid user);
+extern bool  es_binding_has(const EsBindings *bindings, text *tenant);
 
 extern bool es_binding_has_any(const EsBindings *bindings, const EsTenants *tenants);
 

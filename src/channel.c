@@ -28,15 +28,66 @@
 #include "channel.h"
 #include "compat.h"
 #include "errors.h"
+#include "guard.h"
 #include "lock.h"
 #include "owner.h"
 #include "policy.h"
 #include "privilege.h"
 #include "scan.h"
 #include "settings.h"
+#include "tenant.h"
 #include "text.h"
 #include "tick.h"
 #include "verify.h"
+
+/* Columns of es.channels. */
+enum
+{
+	ES_CHANNELS_NAME = 1,
+	ES_CHANNELS_OPTIONS,
+	ES_CHANNELS_POSITION,
+	ES_CHANNELS_CREATED_BY,
+	ES_CHANNELS_CREATED_AT,
+	ES_CHANNELS_NATTS = ES_CHANNELS_CREATED_AT
+};
+
+static const EsColumn columns[] = {
+	{"name", TEXTOID, true, "What listeners LISTEN to."},
+	{"options", JSONBOID, true, "Its kind and its filter."},
+	{"position", INT8OID, true, "Where it begins: the horizon when it was created."},
+	{"created_by", TEXTOID, true, "The role that has made it."},
+	{"created_at", TIMESTAMPTZOID, true, "When it was made."},
+};
+
+StaticAssertDecl(lengthof(columns) == ES_CHANNELS_NATTS, "each column has a number");
+
+static const EsIndex indexes[] = {
+	{"channels_pkey", ES_INDEX_PRIMARY, 0, {ES_CHANNELS_NAME}, "A name comes once."},
+};
+
+/* Its guards tell when its rows change; an older store has none before es_init(). */
+static void
+look(EsStore *store, Relation rel)
+{
+	store->channels_told = es_guard_stand(rel, NULL) ? rel->rd_rel->reltoastrelid : InvalidOid;
+}
+
+const EsTable es_channels = {
+	.schema = ES_SCHEMA,
+	.name = "channels",
+	.relkind = RELKIND_RELATION,
+	.comment =
+		"Channels that events are announced on besides es_events. Made by es_create_channel.",
+	.columns = columns,
+	.ncolumns = lengthof(columns),
+	.indexes = indexes,
+	.nindexes = lengthof(indexes),
+	.guard = ES_GUARD_TELLS_PUBLISHER,
+	.tenant = "COALESCE(options OPERATOR(pg_catalog.->>) 'tenant', '')",
+	.reset = "UPDATE es.channels SET position = 0",
+	.relid = offsetof(EsStore, channels),
+	.look = look,
+};
 
 #define ES_CHANNEL_OPTIONS_MAX 8192 /* bytes, as they are stored */
 
@@ -304,7 +355,7 @@ check_may_show(const EsStore *store, const EsChannel *channel)
 				 errdetail("Policies of table \"es.events\" apply to the role."),
 				 errhint("Listen to \"%s\", and use es_read.", ES_CHANNEL_ALL)));
 	if (channel->kind == ES_CHANNEL_EVENT &&
-		es_binding_has_any(&store->bound, &channel->filter.tenants))
+		es_binding_has_any(es_binding_all(), &channel->filter.tenants))
 		ereport(ERROR, (errcode(ERRCODE_ES_TENANT),
 						errmsg("a channel of kind \"event\" is not allowed here"),
 						errdetail("It would show events of a tenant that is bound to a role."),

@@ -34,6 +34,8 @@ typedef struct EsChannels
 	EsChannel    *list;
 } EsChannels;
 
+extern const EsTable es_channels;
+
 extern const char *es_channel_that_carries(const EsStore *store, text *tenant);
 extern void        es_channel_refresh(EsChannels *kept, const EsStore *store);
 

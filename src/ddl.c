@@ -59,11 +59,12 @@
 #include "compat.h"
 #include "ddl.h"
 #include "errors.h"
+#include "guard.h"
 #include "owner.h"
 #include "policy.h"
-#include "schema.h"
 #include "settings.h"
 #include "store.h"
+#include "table.h"
 
 #define EXTENSION        "pg_eventstore"
 #define CONTYPE_NOT_NULL 'n' /* of tables from PostgreSQL 18 on */
@@ -71,9 +72,6 @@
 static bool                    is_own = false;
 static bool                    dropping = false;
 static object_access_hook_type previous_access = NULL;
-
-/* es_init() makes it apart from the others, since it needs a function. */
-static const EsObject log_view = {ES_SCHEMA, "log", RELKIND_VIEW, ""};
 
 /* Do the guards of es.events stand? */
 static bool
@@ -87,7 +85,7 @@ is_guarded_store(void)
 	if (!OidIsValid(relid) || get_rel_relkind(relid) != RELKIND_RELATION)
 		return false;
 	events = try_table_open(relid, AccessShareLock);
-	stands = events != NULL && es_store_has_guards(events, NULL);
+	stands = events != NULL && es_guard_stand(events, NULL);
 	if (events != NULL)
 		table_close(events, AccessShareLock);
 	return stands;
@@ -119,37 +117,44 @@ refuse(const char *what, const char *object)
 				 "pg_eventstore.allow_maintenance.")));
 }
 
-/* A relation that the store is made of, or NULL. */
-static const EsObject *
-find_name(const char *schema, const char *name)
+/* Finds a relation that the store is made of; schema may be NULL. */
+static bool
+find_name(EsObject *object, const char *schema, const char *name)
 {
-	for (int i = 0; i <= es_schema_nobjects; i++)
+	memset(object, 0, sizeof(EsObject));
+	while (es_table_next(object))
 	{
-		const EsObject *object = i < es_schema_nobjects ? &es_schema_objects[i] : &log_view;
-
-		if (object->name != NULL && strcmp(object->name, name) == 0 &&
+		if (strcmp(object->name, name) == 0 &&
 			(schema == NULL || strcmp(object->schema, schema) == 0))
-			return object;
+			return true;
 	}
-	return NULL;
+	return false;
 }
 
-static const EsObject *
-find_object(Oid relid)
+static bool
+find_object(EsObject *object, Oid relid)
 {
 	const char *name = OidIsValid(relid) ? get_rel_name(relid) : NULL;
 	const char *schema = name == NULL ? NULL : get_namespace_name(get_rel_namespace(relid));
 
-	return schema == NULL ? NULL : find_name(schema, name);
+	return schema != NULL && find_name(object, schema, name);
+}
+
+static bool
+is_object(Oid relid)
+{
+	EsObject object;
+
+	return find_object(&object, relid);
 }
 
 /* Is it one of these, and no index, which may be altered? */
 bool
 es_ddl_is_kept(Oid relid)
 {
-	const EsObject *object = find_object(relid);
+	EsObject object;
 
-	return object != NULL && object->relkind != RELKIND_INDEX;
+	return find_object(&object, relid) && object.index == NULL;
 }
 
 /*
@@ -159,9 +164,10 @@ es_ddl_is_kept(Oid relid)
 static Oid
 resolve(RangeVar *name)
 {
-	Oid relid;
+	EsObject object;
+	Oid      relid;
 
-	if (name == NULL || find_name(NULL, name->relname) == NULL)
+	if (name == NULL || !find_name(&object, NULL, name->relname))
 		return InvalidOid;
 	relid = RangeVarGetRelid(name, NoLock, true);
 	if (OidIsValid(relid) && name->schemaname == NULL)
@@ -186,23 +192,31 @@ is_guard_name(const char *name)
 static bool
 is_own_constraint(Oid relid, const char *name)
 {
-	const EsObject *table = find_object(relid);
-	const EsObject *index = table == NULL ? NULL : find_name(table->schema, name);
+	EsObject object;
+	EsObject index;
 
-	return table != NULL && ((index != NULL && index->relkind == RELKIND_INDEX) ||
-							 strstr(table->ddl, psprintf(" CONSTRAINT %s ", name)) != NULL);
+	if (!find_object(&object, relid))
+		return false;
+	for (int i = 0; i < object.table->nchecks; i++)
+	{
+		if (strcmp(object.table->checks[i].name, name) == 0)
+			return true;
+	}
+	return find_name(&index, object.schema, name) && index.index != NULL;
 }
 
 /* Does the store itself let the column be null? */
 static bool
-may_be_null(const char *column)
+may_be_null(Oid relid, const char *column)
 {
-	static const char *const names[] = {"data", "metadata", "payload", "state", "holders"};
+	EsObject object;
 
-	for (int i = 0; column != NULL && i < (int) lengthof(names); i++)
+	if (column == NULL || !find_object(&object, relid))
+		return false;
+	for (int i = 0; i < object.table->ncolumns; i++)
 	{
-		if (strcmp(column, names[i]) == 0)
-			return true;
+		if (strcmp(object.table->columns[i].name, column) == 0)
+			return !object.table->columns[i].notnull;
 	}
 	return false;
 }
@@ -237,7 +251,7 @@ has_bindings(void)
 
 /* Does this form of ALTER TABLE leave rows, columns and guards as they are? */
 static bool
-is_free(const AlterTableCmd *cmd)
+is_free(Oid relid, const AlterTableCmd *cmd)
 {
 	switch (cmd->subtype)
 	{
@@ -272,7 +286,7 @@ is_free(const AlterTableCmd *cmd)
 		case AT_DisableTrig:
 			return !is_guard_name(cmd->name);
 		case AT_DropNotNull:
-			return may_be_null(cmd->name);
+			return may_be_null(relid, cmd->name);
 		case AT_DisableRowSecurity:
 			return !has_bindings();
 		default:
@@ -290,7 +304,7 @@ check_alter_table(AlterTableStmt *stmt)
 		return;
 	foreach (cell, stmt->cmds)
 	{
-		if (!is_free(lfirst_node(AlterTableCmd, cell)))
+		if (!is_free(relid, lfirst_node(AlterTableCmd, cell)))
 			refuse("this ALTER TABLE on", full_name(relid));
 	}
 }
@@ -319,7 +333,7 @@ check_function(Node *object)
 	if (!is_kept_function(strVal(llast(name->objname))))
 		return;
 	oid = LookupFuncWithArgs(OBJECT_ROUTINE, name, true);
-	if (es_store_is_own_function(oid))
+	if (es_guard_is_own_function(oid))
 		refuse("ALTER FUNCTION", psprintf("%s()", get_func_name(oid)));
 }
 
@@ -351,7 +365,7 @@ check_rename(RenameStmt *stmt)
 		refuse("RENAME of schema", stmt->subname);
 	else if (stmt->renameType == OBJECT_FUNCTION || stmt->renameType == OBJECT_ROUTINE)
 		check_function(stmt->object);
-	else if (find_object(relid) != NULL && is_rename_of_ours(stmt, relid))
+	else if (is_object(relid) && is_rename_of_ours(stmt, relid))
 		refuse("this RENAME on", full_name(relid));
 }
 
@@ -372,9 +386,8 @@ check_depends(AlterObjectDependsStmt *stmt)
 
 	if (stmt->objectType == OBJECT_FUNCTION || stmt->objectType == OBJECT_ROUTINE)
 		check_function(stmt->object);
-	else if (find_object(relid) != NULL &&
-			 (stmt->objectType != OBJECT_TRIGGER ||
-			  is_guard_name(strVal(llast(castNode(List, stmt->object))))))
+	else if (is_object(relid) && (stmt->objectType != OBJECT_TRIGGER ||
+								  is_guard_name(strVal(llast(castNode(List, stmt->object))))))
 		refuse("DEPENDS ON EXTENSION on", full_name(relid));
 }
 
@@ -420,11 +433,11 @@ check_membership(AlterExtensionContentsStmt *stmt)
 	if (stmt->action < 0)
 		is_ours = object.classId == ProcedureRelationId &&
 				  is_kept_function(get_func_name(object.objectId)) &&
-				  es_store_is_own_function(object.objectId);
+				  es_guard_is_own_function(object.objectId);
 	else
 		is_ours = (object.classId == NamespaceRelationId &&
 				   is_kept_schema(get_namespace_name(object.objectId))) ||
-				  (object.classId == RelationRelationId && find_object(object.objectId) != NULL);
+				  (object.classId == RelationRelationId && is_object(object.objectId));
 	if (is_ours)
 		refuse("ALTER EXTENSION with", getObjectDescription(&object, false));
 }
@@ -560,9 +573,9 @@ fetch(Oid catalog, Oid index, AttrNumber column, Oid oid)
 static void
 check_drop_relation(Oid relid, int column)
 {
-	const EsObject *object = find_object(relid);
+	EsObject object;
 
-	if (object != NULL && !(dropping && object == &log_view))
+	if (find_object(&object, relid) && !(dropping && object.table->of_extension))
 		refuse(column == 0 ? "DROP of" : "DROP of a column of", full_name(relid));
 }
 
@@ -607,7 +620,7 @@ is_own_not_null(HeapTuple tuple)
 		return false;
 	columns = SysCacheGetAttr(CONSTROID, tuple, Anum_pg_constraint_conkey, &isnull);
 	first = isnull ? 0 : *(int16 *) ARR_DATA_PTR(DatumGetArrayTypeP(columns));
-	return !may_be_null(get_attname(constraint->conrelid, first, true));
+	return !may_be_null(constraint->conrelid, get_attname(constraint->conrelid, first, true));
 }
 
 static void
@@ -707,7 +720,7 @@ see_access(ObjectAccessType type, Oid class, Oid oid, int column, void *arg)
 	{
 		/* an update of the extension replaces it, too */
 		if (!creating_extension && is_kept_function(get_func_name(oid)) &&
-			es_store_is_own_function(oid))
+			es_guard_is_own_function(oid))
 			refuse("CREATE OR REPLACE FUNCTION", psprintf("%s()", get_func_name(oid)));
 	}
 	else if (type == OAT_POST_ALTER && class == InheritsRelationId)

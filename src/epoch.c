@@ -47,12 +47,54 @@
 
 #include "epoch.h"
 #include "errors.h"
+#include "events.h"
 #include "lock.h"
 #include "log.h"
 #include "scan.h"
 #include "sequence.h"
 #include "tick.h"
 #include "verify.h"
+
+/* Columns of es.epochs. */
+enum
+{
+	ES_EPOCHS_EPOCH = 1,
+	ES_EPOCHS_LAST_POSITION,
+	ES_EPOCHS_FIRST_POSITION,
+	ES_EPOCHS_TIMELINE,
+	ES_EPOCHS_SYSTEM,
+	ES_EPOCHS_DATABASE,
+	ES_EPOCHS_RELATION,
+	ES_EPOCHS_OPENED_AT,
+	ES_EPOCHS_NATTS = ES_EPOCHS_OPENED_AT
+};
+
+static const EsColumn columns[] = {
+	{"epoch", INT4OID, true, "Its number: 1, 2, 3 ..."},
+	{"last_position", INT8OID, true,
+	 "The last position of the epochs before: what is above it and below first_position is lost."},
+	{"first_position", INT8OID, true, "The first position that this epoch gives."},
+	{"timeline", INT8OID, true, "The timeline of the server's WAL."},
+	{"system_identifier", INT8OID, true, "The database cluster."},
+	{"database", INT8OID, true, "The OID of the database."},
+	{"relation", INT8OID, true, "The OID of this table: another one after a restore."},
+	{"opened_at", TIMESTAMPTZOID, true, "When it was opened."},
+};
+
+StaticAssertDecl(lengthof(columns) == ES_EPOCHS_NATTS, "each column has a number");
+
+const EsTable es_epochs = {
+	.schema = ES_SCHEMA,
+	.name = "epochs",
+	.relkind = RELKIND_RELATION,
+	.comment =
+		"Stretches of history without a lost tail; a promotion or a restore opens a new one.",
+	.columns = columns,
+	.ncolumns = lengthof(columns),
+	.guard = ES_GUARD_REFUSES | ES_GUARD_TELLS,
+	.reset = ES_RESET_EMPTIES,
+	.relid = offsetof(EsStore, epochs),
+};
 
 /*
  * How far the sequence moves: further than any lost tail is long, and a random number

@@ -7,6 +7,8 @@
 
 #include "store.h"
 
+extern const EsTable es_epochs;
+
 extern int64 es_epoch_limit; /* positions above it es_epoch_check_ahead() must look at */
 
 extern void es_epoch_check(const EsStore *store);

@@ -5,6 +5,7 @@
  */
 #include "postgres.h"
 
+#include "events.h"
 #include "filter.h"
 #include "scan.h"
 #include "store.h"

@@ -8,7 +8,7 @@
 #include "datatype/timestamp.h"
 #include "executor/tuptable.h"
 
-#include "tenant.h"
+#include "tenants.h"
 
 /* -1 names and NULLs are no filter; names are sorted. */
 typedef struct EsFilter

@@ -14,7 +14,10 @@
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
+#include "catalog/dependency.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_trigger.h"
+#include "commands/extension.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -29,6 +32,7 @@
 #include "owner.h"
 #include "settings.h"
 #include "store.h"
+#include "table.h"
 #include "writer.h"
 
 PG_FUNCTION_INFO_V1(es_guard);
@@ -36,16 +40,81 @@ PG_FUNCTION_INFO_V1(es_guard);
 bool es_guard_resetting = false;
 Oid  es_guard_open = InvalidOid;
 
-const EsGuarded es_guard_tables[] = {
-	{"events", NULL},
-	{"ticks", NULL},
-	{"epochs", NULL},
-	{"store", NULL},
-	{"bindings", "all sessions"},
-	{"channels", "the publisher"},
-};
+/* Is it a function of the extension's own? */
+bool
+es_guard_is_own_function(Oid function)
+{
+	Oid extension =
+		OidIsValid(function) ? getExtensionOfObject(ProcedureRelationId, function) : InvalidOid;
 
-const int es_guard_ntables = lengthof(es_guard_tables);
+	return OidIsValid(extension) && extension == get_extension_oid("pg_eventstore", true);
+}
+
+static bool
+is_guard_function(Oid function)
+{
+	const char *name = get_func_name(function);
+
+	return name != NULL && strcmp(name, ES_GUARD_FUNCTION) == 0 &&
+		   es_guard_is_own_function(function);
+}
+
+/* Is this one of our guards, standing and unconditional? */
+static bool
+is_guard(const Trigger *trigger, const char *name)
+{
+	return strcmp(trigger->tgname, name) == 0 && trigger->tgenabled == TRIGGER_FIRES_ALWAYS &&
+		   trigger->tgqual == NULL && trigger->tgnattr == 0 && is_guard_function(trigger->tgfoid);
+}
+
+#define ES_GUARD_EVERY_CHANGE (TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE)
+
+/*
+ * A6: do both guards stand on the table?  If not, *missing names the first that
+ * does not.
+ */
+bool
+es_guard_stand(Relation rel, char **missing)
+{
+	/* a message that comes while we look would free the relation's own */
+	TriggerDesc *triggers = CopyTriggerDesc(rel->trigdesc);
+	bool         row = false;
+	bool         statement = false;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		Trigger *trigger = &triggers->triggers[i];
+
+		if (is_guard(trigger, ES_GUARD_ROW))
+			row =
+				trigger->tgtype == (TRIGGER_TYPE_ROW | TRIGGER_TYPE_BEFORE | ES_GUARD_EVERY_CHANGE);
+		else if (is_guard(trigger, ES_GUARD_STATEMENT))
+			statement = trigger->tgtype ==
+						(TRIGGER_TYPE_BEFORE | ES_GUARD_EVERY_CHANGE | TRIGGER_TYPE_TRUNCATE);
+	}
+	FreeTriggerDesc(triggers);
+	if (missing != NULL && !(row && statement))
+		*missing = row ? ES_GUARD_STATEMENT : ES_GUARD_ROW;
+	return row && statement;
+}
+
+/* Has the table BEFORE INSERT triggers besides the guards? */
+bool
+es_guard_has_foreign_before(Relation rel)
+{
+	TriggerDesc *triggers = CopyTriggerDesc(rel->trigdesc);
+	bool         found = false;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		Trigger *trigger = &triggers->triggers[i];
+
+		found |= TRIGGER_FOR_BEFORE(trigger->tgtype) && TRIGGER_FOR_INSERT(trigger->tgtype) &&
+				 !is_guard(trigger, ES_GUARD_ROW) && !is_guard(trigger, ES_GUARD_STATEMENT);
+	}
+	FreeTriggerDesc(triggers);
+	return found;
+}
 
 static const char *
 operation_name(TriggerEvent event)
@@ -76,11 +145,21 @@ is_own_write(const TriggerData *trigger)
 		   es_writer_firing->slot == slot;
 }
 
-static bool
-is_table(Relation rel, const char *name)
+/*
+ * Tells the sessions that remember rows of the table to read them again, when this
+ * transaction has committed.
+ *
+ * es.channels is known to the publisher alone, and every reader may change it: what is said
+ * to have changed is its TOAST table, which is nothing to other sessions.
+ */
+static void
+tell(Relation rel, const EsTable *table)
 {
-	return strcmp(RelationGetRelationName(rel), name) == 0 &&
-		   RelationGetNamespace(rel) == get_namespace_oid(ES_SCHEMA, true);
+	if (table != NULL && (table->guard & ES_GUARD_TELLS) != 0)
+		CacheInvalidateRelcache(rel);
+	else if (table != NULL && (table->guard & ES_GUARD_TELLS_PUBLISHER) != 0 &&
+			 OidIsValid(rel->rd_rel->reltoastrelid))
+		CacheInvalidateRelcacheByRelid(rel->rd_rel->reltoastrelid);
 }
 
 /*
@@ -92,7 +171,7 @@ is_table(Relation rel, const char *name)
  * and a tick in between would be above it (P1).
  */
 static void
-log_maintenance(const TriggerData *trigger)
+log_maintenance(const TriggerData *trigger, const EsTable *table)
 {
 	static LocalTransactionId logged = InvalidLocalTransactionId;
 
@@ -103,67 +182,46 @@ log_maintenance(const TriggerData *trigger)
 	ereport(LOG, (errmsg("pg_eventstore maintenance: role \"%s\" inserts rows into es.%s",
 						 GetUserNameFromId(GetUserId(), false),
 						 RelationGetRelationName(trigger->tg_relation))));
-	if (is_table(trigger->tg_relation, "store") || is_table(trigger->tg_relation, "epochs"))
-		CacheInvalidateRelcache(trigger->tg_relation);
+	tell(trigger->tg_relation, table);
 }
 
 static bool
-is_maintenance(const TriggerData *trigger)
+is_maintenance(const TriggerData *trigger, const EsTable *table)
 {
 	if (!es_settings_allow_maintenance || !superuser())
 		return false;
-	log_maintenance(trigger);
+	log_maintenance(trigger, table);
 	return true;
 }
 
 static bool
-is_allowed(const TriggerData *trigger)
+is_allowed(const TriggerData *trigger, const EsTable *table)
 {
 	if (RelationGetRelid(trigger->tg_relation) == es_guard_open)
 		return true;
 	if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event))
-		return is_own_write(trigger) || is_maintenance(trigger);
+		return is_own_write(trigger) || is_maintenance(trigger, table);
 	return TRIGGER_FIRED_BY_TRUNCATE(trigger->tg_event) && es_guard_resetting;
-}
-
-/*
- * The guards of some tables let the owner pass, and tell who keeps what he has read of
- * them to read it again, when this transaction has committed.  Answers whether the table
- * is one of these.
- *
- * es.bindings is known to every session (binding.c).  es.channels is known to the
- * publisher alone, and every reader may change it: what is said to have changed is
- * its TOAST table, which is nothing to other sessions.
- */
-static bool
-tells(Relation rel)
-{
-	Oid toast = rel->rd_rel->reltoastrelid;
-
-	if (is_table(rel, "bindings"))
-		CacheInvalidateRelcache(rel);
-	else if (!is_table(rel, "channels"))
-		return false;
-	else if (OidIsValid(toast))
-		CacheInvalidateRelcacheByRelid(toast);
-	return true;
 }
 
 /* The trigger function of both guards. */
 Datum
 es_guard(PG_FUNCTION_ARGS)
 {
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	TriggerData   *trigger = (TriggerData *) fcinfo->context;
+	const EsTable *table;
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("pg_eventstore_guard() must be called as a trigger")));
-	if (tells(trigger->tg_relation))
+	table = es_table_of(RelationGetRelid(trigger->tg_relation));
+	if (table != NULL && (table->guard & ES_GUARD_REFUSES) == 0)
 	{
+		tell(trigger->tg_relation, table);
 		/* who may write all data may not decide whose they are, nor who is shown them */
 		es_owner_check(trigger->tg_relation->rd_rel->relowner);
 	}
-	else if (!is_allowed(trigger))
+	else if (!is_allowed(trigger, table))
 	{
 		bool insert = TRIGGER_FIRED_BY_INSERT(trigger->tg_event);
 

@@ -9,8 +9,8 @@
  * event (O2).  Therefore nothing here may depend on a member of the extension
  * but the two guards.
  *
- * es_init() walks one list of objects and makes those that are missing; what it
- * says follows from how many there were.
+ * es_init() makes what is missing of the list of tables (make.c); what it says follows
+ * from how much that was.
  */
 #include "postgres.h"
 
@@ -42,17 +42,17 @@
 
 #include "binding.h"
 #include "compat.h"
-#include "errors.h"
 #include "epoch.h"
+#include "errors.h"
 #include "guard.h"
-#include "layout.h"
 #include "lock.h"
 #include "log.h"
+#include "make.h"
 #include "owner.h"
 #include "policy.h"
-#include "schema.h"
 #include "shared.h"
 #include "store.h"
+#include "table.h"
 #include "table_lock.h"
 #include "tick.h"
 
@@ -104,113 +104,6 @@ find_guard_function(FunctionCallInfo fcinfo)
 	return LookupFuncName(name, 0, NULL, false);
 }
 
-/* The owner of a schema or of a relation. */
-static Oid
-object_owner(int cache, Oid oid)
-{
-	HeapTuple tuple = SearchSysCache1(cache, ObjectIdGetDatum(oid));
-	Oid       owner;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for object %u", oid);
-	owner = cache == NAMESPACEOID ? ((Form_pg_namespace) GETSTRUCT(tuple))->nspowner
-								  : ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
-	return owner;
-}
-
-pg_noreturn static void
-refuse_schema(const char *schema, const char *detail, const char *hint)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_DUPLICATE_SCHEMA),
-			 errmsg("schema \"%s\" exists and cannot be taken for the event store's", schema),
-			 errdetail_internal("%s", detail), errhint("%s", hint)));
-}
-
-/* One owner for all that is there; *owner is InvalidOid until the first is seen. */
-static void
-check_owner(Oid *owner, Oid found, const char *schema)
-{
-	if (!OidIsValid(*owner))
-		*owner = found;
-	else if (found != *owner)
-		refuse_schema(schema,
-					  psprintf("It, or something in it, belongs to role \"%s\", the rest to role "
-							   "\"%s\".",
-							   GetUserNameFromId(found, false), GetUserNameFromId(*owner, false)),
-					  "Give the whole store one owner, or rename the schema.");
-}
-
-/* Is it a relation that the store makes in es_private? */
-static bool
-is_private_relation(Form_pg_class form)
-{
-	for (int i = 0; i < es_schema_nobjects; i++)
-	{
-		const EsObject *object = &es_schema_objects[i];
-
-		if (object->name != NULL && strcmp(object->schema, ES_PRIVATE_SCHEMA) == 0 &&
-			strcmp(object->name, NameStr(form->relname)) == 0 && object->relkind == form->relkind)
-			return true;
-	}
-	return false;
-}
-
-/*
- * May a schema be taken where there is no store?  It holds no relation then; but
- * es_private may hold ours, which DROP SCHEMA es leaves.
- */
-static bool
-is_free_schema(const char *name, Oid schema)
-{
-	Relation    rel = table_open(RelationRelationId, AccessShareLock);
-	bool        is_private = strcmp(name, ES_PRIVATE_SCHEMA) == 0;
-	bool        free = true;
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple   tuple;
-
-	ScanKeyInit(&key, Anum_pg_class_relnamespace, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(schema));
-	scan = systable_beginscan(rel, InvalidOid, false, NULL, 1, &key);
-	while (free && HeapTupleIsValid(tuple = systable_getnext(scan)))
-		free = is_private && is_private_relation((Form_pg_class) GETSTRUCT(tuple));
-	systable_endscan(scan);
-	table_close(rel, AccessShareLock);
-	return free;
-}
-
-/* Is the object there?  It must then be of its kind and its owner's. */
-static bool
-is_present(const EsObject *object, Oid *owner)
-{
-	Oid schema = get_namespace_oid(object->schema, true);
-	Oid relid;
-
-	if (!OidIsValid(schema))
-		return false;
-	if (object->name == NULL)
-	{
-		check_owner(owner, object_owner(NAMESPACEOID, schema), object->schema);
-		if (!OidIsValid(store_relation("store")) && !is_free_schema(object->schema, schema))
-			refuse_schema(object->schema, "It holds relations, but there is no table \"es.store\".",
-						  "Rename that schema, or use another database.");
-		return true;
-	}
-	relid = get_relname_relid(object->name, schema);
-	if (!OidIsValid(relid))
-		return false;
-	if (get_rel_relkind(relid) != object->relkind)
-		refuse_schema(
-			object->schema,
-			psprintf("Relation \"%s\" in it is not of the kind that the event store makes.",
-					 object->name),
-			"Rename that schema, or undo the change.");
-	check_owner(owner, object_owner(RELOID, relid), object->schema);
-	return true;
-}
-
 /*
  * Who owns the store, or shall own it.  Looks at all that is there before any of
  * it is touched: somebody could have laid out relations with code of his own in
@@ -221,8 +114,7 @@ find_owner(Oid guard)
 {
 	Oid owner = InvalidOid;
 
-	for (int i = 0; i < es_schema_nobjects; i++)
-		(void) is_present(&es_schema_objects[i], &owner);
+	es_make_find_owner(&owner);
 	if (!OidIsValid(owner))
 		owner = GetUserId();
 	else
@@ -245,125 +137,6 @@ find_owner(Oid guard)
 								  get_database_name(MyDatabaseId)),
 						errhint("GRANT CREATE ON DATABASE to that role.")));
 	return owner;
-}
-
-static EsIndexState
-index_state(const EsObject *object)
-{
-	Relation     events;
-	EsIndexState state;
-
-	if (object->relkind != RELKIND_INDEX || !OidIsValid(store_relation("events")))
-		return ES_INDEX_FREE;
-	events = table_open(store_relation("events"), AccessShareLock);
-	state = es_layout_index_state(events, object->name);
-	table_close(events, NoLock);
-	return state;
-}
-
-/* Makes the objects that are missing; returns how many it made. */
-static int
-make_objects(Oid *owner)
-{
-	int made = 0;
-
-	for (int i = 0; i < es_schema_nobjects; i++)
-	{
-		const EsObject *object = &es_schema_objects[i];
-
-		bool         present = is_present(object, owner);
-		EsIndexState state = index_state(object);
-
-		if (present && state == ES_INDEX_LACKS)
-			refuse_schema(
-				object->schema,
-				psprintf("Index \"%s\" in it is not valid, or not on the columns that the "
-						 "event store reads by.",
-						 object->name),
-				"Drop that index, and run SELECT es_init() again.");
-		/* an index of another name on the same columns will do */
-		if (present || state == ES_INDEX_FITS)
-			continue;
-		es_owner_run_ddl(object->ddl);
-		made++;
-	}
-	return made;
-}
-
-static bool
-guards_stand(const char *table)
-{
-	Relation rel = table_open(store_relation(table), AccessShareLock);
-	bool     stand = es_store_has_guards(rel, NULL);
-
-	table_close(rel, NoLock);
-	return stand;
-}
-
-static void
-make_guard(Oid guard, const char *table, const char *name, const char *events, const char *each,
-		   const char *comment)
-{
-	const char *function = quote_qualified_identifier(get_namespace_name(get_func_namespace(guard)),
-													  ES_GUARD_FUNCTION);
-
-	if (OidIsValid(get_trigger_oid(store_relation(table), name, true)))
-		es_owner_run_ddl(psprintf("DROP TRIGGER %s ON es.%s", name, table));
-	es_owner_run_ddl(
-		psprintf("CREATE TRIGGER %s BEFORE %s ON es.%s FOR EACH %s EXECUTE FUNCTION %s()", name,
-				 events, table, each, function));
-	es_owner_run_ddl(psprintf("ALTER TABLE es.%s ENABLE ALWAYS TRIGGER %s", table, name));
-	es_owner_run(psprintf("COMMENT ON TRIGGER %s ON es.%s IS '%s'", name, table, comment));
-}
-
-/* Puts both guards on each table that lacks one; false where all stand. */
-static bool
-make_guards(Oid guard)
-{
-	bool made = false;
-
-	for (int i = 0; i < es_guard_ntables; i++)
-	{
-		const char *table = es_guard_tables[i].table;
-		const char *tells = es_guard_tables[i].tells;
-
-		if (guards_stand(table))
-			continue;
-		make_guard(guard, table, ES_GUARD_ROW, "INSERT OR UPDATE OR DELETE", "ROW",
-				   tells != NULL
-					   ? psprintf("Tells %s that a %.*s has changed.", tells,
-								  (int) strlen(table) - 1, table)
-					   : "Refuses rows that do not come by the event store''s functions.");
-		make_guard(guard, table, ES_GUARD_STATEMENT, "INSERT OR UPDATE OR DELETE OR TRUNCATE",
-				   "STATEMENT",
-				   tells != NULL
-					   ? psprintf("Tells %s that %s may have changed.", tells, table)
-					   : "Refuses INSERT, UPDATE, DELETE and TRUNCATE around the event store''s "
-						 "functions.");
-		made = true;
-	}
-	return made;
-}
-
-/*
- * Makes the view es.log, the published events; false where it is there.  It hangs
- * on es_horizon(), wherever that stands, so DROP EXTENSION CASCADE takes it.
- */
-static bool
-make_log_view(Oid guard, Oid *owner)
-{
-	static const EsObject log = {ES_SCHEMA, "log", RELKIND_VIEW, NULL};
-
-	if (is_present(&log, owner))
-		return false;
-	es_owner_run_ddl(
-		psprintf("CREATE VIEW es.log WITH (security_invoker = true) AS SELECT position, stream, "
-				 "version, type, data, metadata, recorded_at, id, payload, tenant FROM es.events "
-				 "WHERE position OPERATOR(pg_catalog.<=) (SELECT %s.es_horizon())",
-				 quote_identifier(get_namespace_name(get_func_namespace(guard)))));
-	es_owner_run("REVOKE ALL ON es.log FROM PUBLIC");
-	es_owner_run("COMMENT ON VIEW es.log IS 'The published events: those up to the horizon.'");
-	return true;
 }
 
 #define ES_SEQUENCE_LAST                                                              \
@@ -427,6 +200,21 @@ set_sequence_back(void)
 	return true;
 }
 
+/* What brings tables of version n to version n + 1; 0 is before the first release. */
+static const char *const migrations[ES_STORE_VERSION] = {
+	"SELECT 1",
+	/*
+	 * Version 2 publishes.  Its relations are made as all that is missing is; but an
+	 * appender with the code of version 1 holds no marker: the lock lets it end.
+	 */
+	"SELECT 1",
+	/* Version 3 locks streams by other hashes: the lock lets those end that hold the old ones. */
+	"ALTER TABLE es.store ADD COLUMN salt pg_catalog.int8;"
+	"UPDATE es.store SET salt = " ES_SALT_NEW ";"
+	"ALTER TABLE es.store ALTER COLUMN salt SET NOT NULL;"
+	"COMMENT ON COLUMN es.store.salt IS '" ES_SALT_COMMENT "'",
+};
+
 /* The guard of es.store lets these statements pass. */
 static void
 write_store_row(int version)
@@ -439,7 +227,7 @@ write_store_row(int version)
 								  ")",
 								  ES_STORE_VERSION));
 		for (int from = version; from >= 0 && from < ES_STORE_VERSION; from++)
-			es_owner_run_ddl(es_schema_migrations[from]);
+			es_owner_run_ddl(migrations[from]);
 		if (version >= 0)
 			es_owner_run(psprintf("UPDATE es.store SET version = %d", ES_STORE_VERSION));
 	}
@@ -511,13 +299,18 @@ revoke_private(Oid owner)
 static char *
 make_store(Oid guard, Oid owner)
 {
-	bool existed = OidIsValid(store_relation("store"));
-	bool mended = make_objects(&owner) > 0;
-	int  version = migrate();
-	bool adopted = make_guards(guard);
+	const char *functions = get_namespace_name(get_func_namespace(guard));
+	bool        existed = OidIsValid(store_relation("store"));
+	bool        mended = es_make_tables(&owner) > 0;
+	int         version;
+	bool        adopted;
 
-	adopted |= make_log_view(guard, &owner);
-	mended |= es_policy_make(get_namespace_name(get_func_namespace(guard)));
+	if (!existed)
+		write_store_row(-1);
+	version = migrate();
+	adopted = es_make_guards(functions);
+	adopted |= es_make_views(functions, &owner) > 0;
+	mended |= es_policy_make(functions);
 	if (mended || adopted || version < ES_STORE_VERSION)
 	{
 		/* other sessions shall look again, and so shall we */
@@ -525,7 +318,7 @@ make_store(Oid guard, Oid owner)
 		CommandCounterIncrement();
 	}
 	mended |= repair_sequence() || version < 0;
-	if (es_store()->bound.n > 0)
+	if (es_binding_all()->n > 0)
 	{
 		mended |= es_policy_enable();
 		es_binding_refresh();
@@ -597,16 +390,37 @@ database_allows_reset(void)
 	return value != NULL && parse_bool(value, &allowed) && allowed;
 }
 
-/* The guard lets this one TRUNCATE pass. */
+/* The tables that are emptied, as the list of a TRUNCATE. */
+static char *
+emptied_tables(void)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < es_ntables; i++)
+	{
+		const EsTable *table = es_tables[i];
+
+		if (table->reset != NULL && table->reset[0] == '\0')
+			appendStringInfo(&list, "%s%s.%s", list.len == 0 ? "" : ", ", table->schema,
+							 table->name);
+	}
+	return list.data;
+}
+
+/* The guards let this one TRUNCATE pass. */
 static void
 truncate_store(void)
 {
 	es_guard_resetting = true;
 	PG_TRY();
 	{
-		es_owner_run(
-			"TRUNCATE TABLE es.events, es.snapshots, es.epochs, es.ticks RESTART IDENTITY");
-		es_owner_run("UPDATE es.channels SET position = 0");
+		es_owner_run(psprintf("TRUNCATE TABLE %s RESTART IDENTITY", emptied_tables()));
+		for (int i = 0; i < es_ntables; i++)
+		{
+			if (es_tables[i]->reset != NULL && es_tables[i]->reset[0] != '\0')
+				es_owner_run(es_tables[i]->reset);
+		}
 	}
 	PG_FINALLY();
 	{

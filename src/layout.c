@@ -20,96 +20,6 @@
 #include "compat.h"
 #include "errors.h"
 #include "layout.h"
-#include "read_index.h"
-
-const EsColumn es_layout_events[ES_EVENTS_NATTS] = {
-	{"position", INT8OID, true},
-	{"version", INT8OID, true},
-	{"recorded_at", TIMESTAMPTZOID, true},
-	{"id", UUIDOID, true},
-	{"tenant", TEXTOID, true},
-	{"stream", TEXTOID, true},
-	{"category", TEXTOID, true},
-	{"type", TEXTOID, true},
-	{"data", JSONBOID, false},
-	{"metadata", JSONBOID, false},
-	{"payload", BYTEAOID, false},
-};
-
-const EsColumn es_layout_snapshots[ES_SNAPSHOTS_NATTS] = {
-	{"version", INT8OID, true},        {"created_at", TIMESTAMPTZOID, true},
-	{"schema_version", INT4OID, true}, {"tenant", TEXTOID, true},
-	{"stream", TEXTOID, true},         {"category", TEXTOID, true},
-	{"state", JSONBOID, false},        {"payload", BYTEAOID, false},
-};
-
-const EsColumn es_layout_ticks[ES_TICKS_NATTS] = {
-	{"position", INT8OID, true},           {"last_position", INT8OID, true},
-	{"recorded_at", TIMESTAMPTZOID, true}, {"life", INT8OID, true},
-	{"notified", INT8OID, true},           {"pruned", INT8OID, true},
-	{"holders", INT8ARRAYOID, false},
-};
-
-const EsColumn es_layout_epochs[ES_EPOCHS_NATTS] = {
-	{"epoch", INT4OID, true},
-	{"last_position", INT8OID, true},
-	{"first_position", INT8OID, true},
-	{"timeline", INT8OID, true},
-	{"system_identifier", INT8OID, true},
-	{"database", INT8OID, true},
-	{"relation", INT8OID, true},
-	{"opened_at", TIMESTAMPTZOID, true},
-};
-
-const EsColumn es_layout_channels[ES_CHANNELS_NATTS] = {
-	{"name", TEXTOID, true},
-	{"options", JSONBOID, true},
-	{"position", INT8OID, true},
-	{"created_by", TEXTOID, true},
-	{"created_at", TIMESTAMPTZOID, true},
-};
-
-const EsColumn es_layout_store[ES_STORE_NATTS] = {
-	{"version", INT4OID, true},
-	{"created_at", TIMESTAMPTZOID, true},
-	{"salt", INT8OID, true},
-};
-
-const EsColumn es_layout_bindings[ES_BINDINGS_NATTS] = {
-	{"role", TEXTOID, true},
-	{"tenants", TEXTARRAYOID, true},
-	{"role_oid", INT8OID, true},
-	{"system_identifier", INT8OID, true},
-	{"changed_at", TIMESTAMPTZOID, true},
-};
-
-/* The indexes of es.events that the store reads by. */
-const EsStoreIndex es_layout_indexes[] = {
-	{"events_pkey", offsetof(EsStore, events_position), true, 1, {ES_EVENTS_POSITION}},
-	{"events_version_key",
-	 offsetof(EsStore, events_version),
-	 true,
-	 3,
-	 {ES_EVENTS_TENANT, ES_EVENTS_STREAM, ES_EVENTS_VERSION}},
-	{"events_id_key", offsetof(EsStore, events_id), true, 2, {ES_EVENTS_TENANT, ES_EVENTS_ID}},
-	{"events_category_position_idx",
-	 offsetof(EsStore, events_category),
-	 false,
-	 2,
-	 {ES_EVENTS_CATEGORY, ES_EVENTS_POSITION}},
-};
-
-const int es_layout_nindexes = lengthof(es_layout_indexes);
-
-const EsStoreIndex es_layout_snapshots_index = {"snapshots_pkey",
-												offsetof(EsStore, snapshots_key),
-												true,
-												3,
-												{ES_SNAPSHOTS_TENANT, ES_SNAPSHOTS_STREAM,
-												 ES_SNAPSHOTS_SCHEMA_VERSION}};
-
-const EsStoreIndex es_layout_ticks_index = {
-	"ticks_position_idx", offsetof(EsStore, ticks_position), false, 1, {ES_TICKS_POSITION}};
 
 /* Something is missing that es_init() makes again. */
 pg_noreturn void
@@ -156,97 +66,113 @@ es_layout_check_heap(Relation rel)
 
 /* And of exactly these columns? */
 void
-es_layout_check_table(Relation rel, const EsColumn *columns, int n)
+es_layout_check_table(Relation rel, const EsTable *table)
 {
 	TupleDesc desc = RelationGetDescr(rel);
+	int       n = table->ncolumns;
 
 	es_layout_check_heap(rel);
 	for (int i = 0; i < Max(n, desc->natts); i++)
 	{
-		if (i < n ? i >= desc->natts || !es_layout_is_column(TupleDescAttr(desc, i), &columns[i])
+		if (i < n ? i >= desc->natts ||
+						!es_layout_is_column(TupleDescAttr(desc, i), &table->columns[i])
 				  : !TupleDescAttr(desc, i)->attisdropped)
 			es_layout_not_ours(RelationGetRelid(rel),
 							   "does not have the columns that the event store made");
 	}
 }
 
-/* Is the index a plain, valid btree on (or, if not unique, beginning with) these columns? */
+/* Is a key column in the order that the store's readers rely on? */
+bool
+es_layout_is_plain(Relation index, int column)
+{
+	Oid collation = index->rd_indcollation[column];
+
+	/* PostgreSQL's own operator families all have the usual order */
+	return index->rd_indoption[column] == 0 && index->rd_opfamily[column] < FirstNormalObjectId &&
+		   (!OidIsValid(collation) || collation == C_COLLATION_OID);
+}
+
+/* Is the index a valid btree on (or, if not unique, beginning with) these columns? */
 static bool
-index_fits(Relation index, const EsStoreIndex *wanted)
+index_fits(Relation index, const EsIndex *wanted)
 {
 	Form_pg_index form = index->rd_index;
+	int           n = es_layout_ncolumns(wanted);
 
 	if (index->rd_rel->relam != BTREE_AM_OID || !form->indisvalid || !form->indisready ||
-		(wanted->unique &&
-		 (!form->indisunique || form->indnkeyatts != wanted->ncolumns || !form->indimmediate)) ||
-		form->indnkeyatts < wanted->ncolumns ||
-		!heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
+		(wanted->kind != ES_INDEX_PLAIN &&
+		 (!form->indisunique || form->indnkeyatts != n || !form->indimmediate)) ||
+		form->indnkeyatts < n || !heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
 		return false;
-	for (int i = 0; i < wanted->ncolumns; i++)
+	for (int i = 0; i < n; i++)
 	{
-		if (form->indkey.values[i] != wanted->columns[i] || !es_read_index_is_plain(index, i))
+		if (form->indkey.values[i] != wanted->columns[i] || !es_layout_is_plain(index, i))
 			return false;
 	}
 	return true;
 }
 
-/* Looks for the index and notes it in the store; false where there is none. */
-bool
-es_layout_find_index(EsStore *s, Relation rel, const EsStoreIndex *wanted)
+/* An index, of whatever name, that serves for this one; InvalidOid where there is none. */
+Oid
+es_layout_find_index(Relation rel, const EsIndex *wanted)
 {
-	Oid      *result = (Oid *) ((char *) s + wanted->offset);
 	List     *list = RelationGetIndexList(rel);
+	Oid       result = InvalidOid;
 	ListCell *cell;
 
-	*result = InvalidOid;
 	foreach (cell, list)
 	{
 		Relation index = index_open(lfirst_oid(cell), AccessShareLock);
 
 		if (index_fits(index, wanted))
-			*result = RelationGetRelid(index);
+			result = RelationGetRelid(index);
 		index_close(index, AccessShareLock);
-		if (OidIsValid(*result))
+		if (OidIsValid(result))
 			break;
 	}
 	list_free(list);
-	return OidIsValid(*result);
+	return result;
 }
 
-void
-es_layout_need_index(EsStore *s, Relation rel, const EsStoreIndex *wanted)
+static bool
+is_own_check(const EsTable *table, const char *name)
 {
-	if (!es_layout_find_index(s, rel, wanted))
-		es_layout_not_ready(
-			psprintf("Table \"%s.%s\" lacks the index \"%s\", which the store reads by.", ES_SCHEMA,
-					 RelationGetRelationName(rel), wanted->name));
-}
-
-/*
- * Is there an index, of whatever name, that serves for the one of this name?
- * ES_INDEX_FREE where the store does not read by that index.
- */
-EsIndexState
-es_layout_index_state(Relation events, const char *name)
-{
-	EsStore scratch;
-
-	for (int i = 0; i < es_layout_nindexes; i++)
+	for (int i = 0; i < table->nchecks; i++)
 	{
-		if (strcmp(es_layout_indexes[i].name, name) == 0)
-			return es_layout_find_index(&scratch, events, &es_layout_indexes[i]) ? ES_INDEX_FITS
-																				 : ES_INDEX_LACKS;
+		if (strcmp(name, table->checks[i].name) == 0)
+			return true;
 	}
-	return ES_INDEX_FREE;
+	return false;
+}
+
+/* Has the table constraints besides those that our code satisfies? */
+bool
+es_layout_has_foreign_checks(Relation rel, const EsTable *table)
+{
+	TupleDesc    desc = RelationGetDescr(rel);
+	TupleConstr *constr = desc->constr;
+
+	for (int i = 0; constr != NULL && i < constr->num_check; i++)
+	{
+		if (!is_own_check(table, constr->check[i].ccname))
+			return true;
+	}
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		if (TupleDescAttr(desc, i)->attnotnull && !table->columns[i].notnull)
+			return true;
+	}
+	return false;
 }
 
 /*
- * Ticks are written directly, with all indexes that are there.  None may run code
- * (O6), and none may be unique: a transaction with a tick that does not end would
- * stop who writes another.
+ * Rows of some tables are written directly, with all indexes that are there.  None may run
+ * code (O6), and none may be unique: a transaction with a tick that does not end would stop
+ * another one that writes the next.
  */
 void
-es_layout_check_ticks_index(Relation rel, Oid indexid)
+es_layout_check_plain_index(Relation rel, Oid indexid)
 {
 	Relation      index = index_open(indexid, AccessShareLock);
 	Form_pg_index form = index->rd_index;

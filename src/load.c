@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "args.h"
+#include "events.h"
 #include "load.h"
 #include "log.h"
 #include "policy.h"

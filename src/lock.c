@@ -60,6 +60,16 @@
 #include "store.h"
 #include "waiting.h"
 
+/* Its lock is the coarse one. */
+const EsTable es_all_streams = {
+	.schema = ES_PRIVATE_SCHEMA,
+	.name = "all_streams",
+	.relkind = RELKIND_VIEW,
+	.comment = "Never read: its lock is the lock on all streams at once.",
+	.definition = "SELECT 1 AS one",
+	.relid = offsetof(EsStore, all_streams),
+};
+
 /* How many fine locks each open subtransaction holds, innermost first. */
 typedef struct HeldLocks
 {

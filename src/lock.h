@@ -5,6 +5,8 @@
 #ifndef ES_LOCK_H
 #define ES_LOCK_H
 
+#include "table.h"
+
 /* What a lock is about; a part of its tag. */
 typedef enum EsLockKind
 {
@@ -18,6 +20,8 @@ typedef enum EsLockKind
 
 /* With a kind: the gate where those wait for whom the lock's queue is too long. */
 #define ES_LOCK_GATE 0x10
+
+extern const EsTable es_all_streams;
 
 extern void   es_lock_init(void);
 extern uint64 es_lock_hash(text *tenant, text *stream);

@@ -21,6 +21,7 @@
 #include "utils/timestamp.h"
 
 #include "epoch.h"
+#include "events.h"
 #include "log.h"
 #include "marker.h"
 #include "policy.h"

@@ -22,6 +22,15 @@
 #include "marker.h"
 #include "shared.h"
 
+const EsTable es_appending = {
+	.schema = ES_PRIVATE_SCHEMA,
+	.name = "appending",
+	.relkind = RELKIND_VIEW,
+	.comment = "Never read: who holds its lock has appended and has not yet committed.",
+	.definition = "SELECT 1 AS one",
+	.relid = offsetof(EsStore, appending),
+};
+
 static LocalTransactionId marked = InvalidLocalTransactionId;
 static int64              first_position; /* that the marked transaction has taken */
 

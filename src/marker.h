@@ -8,6 +8,8 @@
 #include "holder.h"
 #include "store.h"
 
+extern const EsTable es_appending;
+
 extern void      es_marker_take(const EsStore **store);
 extern bool      es_marker_is_held(void);
 extern void      es_marker_note(int64 position);

@@ -27,9 +27,12 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "binding.h"
 #include "channel.h"
+#include "events.h"
 #include "notify.h"
 #include "scan.h"
+#include "tenant.h"
 #include "uuid.h"
 
 /* A notification must be shorter than this (NOTIFY_PAYLOAD_MAX_LENGTH). */
@@ -203,7 +206,7 @@ tell_event(const EsStore *store, EsChannels *channels, TupleTableSlot *event)
 			continue;
 		channel->count++;
 		if (channel->kind != ES_CHANNEL_EVENT ||
-			es_binding_has(&store->bound, es_scan_text(event, ES_EVENTS_TENANT)))
+			es_binding_has(es_binding_all(), es_scan_text(event, ES_EVENTS_TENANT)))
 			continue;
 		if (json == NULL)
 			json = event_json(event);

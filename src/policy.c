@@ -38,61 +38,46 @@
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
 
+#include "events.h"
 #include "owner.h"
 #include "policy.h"
 #include "scan.h"
 #include "store.h"
+#include "table.h"
 #include "table_lock.h"
 
 PG_FUNCTION_INFO_V1(es_policy_open);
 
-/* clang-format off */
-
-/* The two policies of a table; %1$s is the schema of the functions, tenant whose a row is. */
-#define ES_POLICIES(table, tenant) \
-	{table, { \
-	 "CREATE POLICY es_tenant ON es." table " AS RESTRICTIVE " \
-	 "USING (%1$s.pg_eventstore_sees(" tenant ", tableoid, 'SELECT')) " \
-	 "WITH CHECK (%1$s.pg_eventstore_sees(" tenant ", tableoid, 'INSERT'));" \
-	 "COMMENT ON POLICY es_tenant ON es." table " IS " \
-	 "'Roles that are bound to tenants see and write no others.'", \
-	 "CREATE POLICY es_everyone ON es." table " AS PERMISSIVE " \
-	 "USING (%1$s.pg_eventstore_open(tableoid));" \
-	 "COMMENT ON POLICY es_everyone ON es." table " IS " \
-	 "'Allows every row, unless there are permissive policies of others.'"}}
-
-/* The tables that have tenants' data. */
-static const struct
-{
-	const char *table;
-	const char *ddl[2];
-} protected[] = {
-	ES_POLICIES("events", "tenant"),
-	ES_POLICIES("snapshots", "tenant"),
-	ES_POLICIES("channels", "COALESCE(options OPERATOR(pg_catalog.->>) 'tenant', '')"),
-	ES_POLICIES("bindings", "NULL"),
+/* The two policies of a table; %1$s: the schema of the functions, %2$s: the table, %3$s: whose a
+ * row is. */
+static const char *const statements[] = {
+	"CREATE POLICY es_tenant ON es.%2$s AS RESTRICTIVE "
+	"USING (%1$s.pg_eventstore_sees(%3$s, tableoid, 'SELECT')) "
+	"WITH CHECK (%1$s.pg_eventstore_sees(%3$s, tableoid, 'INSERT'));"
+	"COMMENT ON POLICY es_tenant ON es.%2$s IS "
+	"'Roles that are bound to tenants see and write no others.'",
+	"CREATE POLICY es_everyone ON es.%2$s AS PERMISSIVE "
+	"USING (%1$s.pg_eventstore_open(tableoid));"
+	"COMMENT ON POLICY es_everyone ON es.%2$s IS "
+	"'Allows every row, unless there are permissive policies of others.'",
 };
-
-/* clang-format on */
 
 /* What the two are called, in the order of their statements. */
 static const char *const names[] = {ES_POLICY_TENANT, ES_POLICY_EVERYONE};
 
-static Oid
-protected_relid(int i)
-{
-	return get_relname_relid(protected[i].table, get_namespace_oid(ES_SCHEMA, false));
-}
-
-/* Locks all of them as their DDL will, before the first of them is changed. */
+/* Locks all protected tables as their DDL will, before the first of them is changed. */
 static void
 lock_tables(void)
 {
-	Oid relids[lengthof(protected)];
+	Oid *relids = palloc(es_ntables * sizeof(Oid));
+	int  n = 0;
 
-	for (int i = 0; i < (int) lengthof(protected); i++)
-		relids[i] = protected_relid(i);
-	es_table_lock(relids, lengthof(relids), AccessExclusiveLock);
+	for (int i = 0; i < es_ntables; i++)
+	{
+		if (es_tables[i]->tenant != NULL)
+			relids[n++] = es_table_relid(es_tables[i]);
+	}
+	es_table_lock(relids, n, AccessExclusiveLock);
 }
 
 /* Makes the policies that are missing, with the functions in that schema; true if any was. */
@@ -102,15 +87,17 @@ es_policy_make(const char *schema)
 	const char *quoted = quote_identifier(schema);
 	bool        made = false;
 
-	for (int i = 0; i < (int) lengthof(protected); i++)
+	for (int i = 0; i < es_ntables; i++)
 	{
-		for (int k = 0; k < (int) lengthof(names); k++)
+		const EsTable *table = es_tables[i];
+
+		for (int k = 0; table->tenant != NULL && k < (int) lengthof(names); k++)
 		{
-			if (OidIsValid(get_relation_policy_oid(protected_relid(i), names[k], true)))
+			if (OidIsValid(get_relation_policy_oid(es_table_relid(table), names[k], true)))
 				continue;
 			if (!made)
 				lock_tables();
-			es_owner_run_ddl(psprintf(protected[i].ddl[k], quoted));
+			es_owner_run_ddl(psprintf(statements[k], quoted, table->name, table->tenant));
 			made = true;
 		}
 	}
@@ -136,12 +123,12 @@ es_policy_enable(void)
 	if (es_policy_is_enabled())
 		return false;
 	lock_tables();
-	for (int i = 0; i < (int) lengthof(protected); i++)
+	for (int i = 0; i < es_ntables; i++)
 	{
-		if (is_enabled(protected_relid(i)))
+		if (es_tables[i]->tenant == NULL || is_enabled(es_table_relid(es_tables[i])))
 			continue;
 		es_owner_run_ddl(
-			psprintf("ALTER TABLE es.%s ENABLE ROW LEVEL SECURITY", protected[i].table));
+			psprintf("ALTER TABLE es.%s ENABLE ROW LEVEL SECURITY", es_tables[i]->name));
 		changed = true;
 	}
 	return changed;
@@ -151,9 +138,9 @@ es_policy_enable(void)
 bool
 es_policy_is_enabled(void)
 {
-	for (int i = 0; i < (int) lengthof(protected); i++)
+	for (int i = 0; i < es_ntables; i++)
 	{
-		if (!is_enabled(protected_relid(i)))
+		if (es_tables[i]->tenant != NULL && !is_enabled(es_table_relid(es_tables[i])))
 			return false;
 	}
 	return true;

@@ -29,6 +29,7 @@
 #include "args.h"
 #include "epoch.h"
 #include "event.h"
+#include "events.h"
 #include "filter.h"
 #include "load.h"
 #include "log.h"

@@ -19,24 +19,14 @@
 #include "access/htup_details.h"
 #include "access/transam.h"
 #include "catalog/pg_am.h"
-#include "catalog/pg_collation.h"
 #include "utils/rel.h"
 
+#include "events.h"
+#include "layout.h"
 #include "read_index.h"
 
 /* So many entries of a scan are looked at: less than a page has. */
 #define ES_SAMPLE 64
-
-/* Is a key column in the order that the store's readers rely on? */
-bool
-es_read_index_is_plain(Relation index, int column)
-{
-	Oid collation = index->rd_indcollation[column];
-
-	/* PostgreSQL's own operator families all have the usual order */
-	return index->rd_indoption[column] == 0 && index->rd_opfamily[column] < FirstNormalObjectId &&
-		   (!OidIsValid(collation) || collation == C_COLLATION_OID);
-}
 
 /* A column of es.events as a reader asks by it, or -1. */
 static int
@@ -67,7 +57,7 @@ first_columns(Relation index, EsReadIndex *result)
 		return -1;
 	result->oid = RelationGetRelid(index);
 	result->ncolumns = 0;
-	for (int i = 0; i < form->indnkeyatts && es_read_index_is_plain(index, i); i++)
+	for (int i = 0; i < form->indnkeyatts && es_layout_is_plain(index, i); i++)
 	{
 		int by = column_by(form->indkey.values[i]);
 

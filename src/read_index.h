@@ -34,7 +34,6 @@ typedef struct EsReadRange
 	ScanDirection direction;
 } EsReadRange;
 
-extern bool es_read_index_is_plain(Relation index, int column);
 extern void es_read_index_find(EsStore *store, Relation events);
 extern bool es_read_index_has(const EsReadIndex *index, int by);
 extern int  es_read_index_nscans(const EsReadIndex *index, const EsReadNames *names);

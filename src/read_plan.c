@@ -37,6 +37,7 @@
 #include "utils/syscache.h"
 
 #include "compat.h"
+#include "events.h"
 #include "read_node.h"
 #include "read_plan.h"
 #include "store.h"
@@ -136,7 +137,7 @@ make_row(RangeTblEntry *rte, Index rti, const EsReaderKind *kind, bool whole)
 	for (AttrNumber i = 1; i <= kind->natts; i++)
 	{
 		AttrNumber column = kind->columns[i - 1];
-		Oid        type = column == 0 ? TEXTOID : es_store_event_type(column);
+		Oid        type = column == 0 ? TEXTOID : es_events_type(column);
 		Oid        collation = type == TEXTOID ? DEFAULT_COLLATION_OID : InvalidOid;
 
 		row = lappend(row, makeTargetEntry((Expr *) makeVar(rti, i, type, -1, collation, 0), i,

@@ -12,6 +12,7 @@
 #include "funcapi.h"
 #include "nodes/execnodes.h"
 
+#include "events.h"
 #include "rows.h"
 #include "store.h"
 

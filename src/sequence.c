@@ -27,6 +27,16 @@
 #include "utils/syscache.h"
 
 #include "sequence.h"
+#include "store.h"
+
+const EsTable es_positions = {
+	.schema = ES_SCHEMA,
+	.name = "events_position_seq",
+	.relkind = RELKIND_SEQUENCE,
+	.comment = "Positions of the log.",
+	.definition = "events.position",
+	.relid = offsetof(EsStore, sequence),
+};
 
 /* The sequence's row, with its page locked. */
 static Form_pg_sequence_data

@@ -6,6 +6,7 @@
 #define ES_SEQUENCE_H
 
 #include "access/xlogdefs.h"
+#include "table.h"
 
 /* The positions of one call: first set sequence and wanted, and the rest to zero. */
 typedef struct EsPositions
@@ -15,6 +16,8 @@ typedef struct EsPositions
 	int64 next;   /* those taken ahead: from next to below end */
 	int64 end;
 } EsPositions;
+
+extern const EsTable es_positions;
 
 extern int64 es_sequence_last(Oid sequence, XLogRecPtr *logged);
 extern bool  es_sequence_is_plain(Oid sequence);

@@ -23,12 +23,14 @@
 
 #include "args.h"
 #include "event.h"
+#include "events.h"
 #include "load.h"
 #include "lock.h"
 #include "log.h"
 #include "privilege.h"
 #include "reader.h"
 #include "rows.h"
+#include "snapshot.h"
 #include "store.h"
 #include "tenant.h"
 #include "text.h"
@@ -39,6 +41,63 @@ PG_FUNCTION_INFO_V1(es_snapshot);
 PG_FUNCTION_INFO_V1(es_load_snapshot);
 PG_FUNCTION_INFO_V1(es_rehydrate);
 PG_FUNCTION_INFO_V1(es_drop_snapshots);
+
+/* Columns of es.snapshots. */
+enum
+{
+	ES_SNAPSHOTS_VERSION = 1,
+	ES_SNAPSHOTS_CREATED_AT,
+	ES_SNAPSHOTS_SCHEMA_VERSION,
+	ES_SNAPSHOTS_TENANT,
+	ES_SNAPSHOTS_STREAM,
+	ES_SNAPSHOTS_CATEGORY,
+	ES_SNAPSHOTS_STATE,
+	ES_SNAPSHOTS_PAYLOAD,
+	ES_SNAPSHOTS_NATTS = ES_SNAPSHOTS_PAYLOAD
+};
+
+static const EsColumn columns[] = {
+	{"version", INT8OID, true, "The stream's version that the state stands for."},
+	{"created_at", TIMESTAMPTZOID, true, "When it was saved."},
+	{"schema_version", INT4OID, true, "The version of the state's own form."},
+	{"tenant", TEXTOID, true, "The stream's tenant."},
+	{"stream", TEXTOID, true, "The stream."},
+	{"category", TEXTOID, true, "The stream's category."},
+	{"state", JSONBOID, false, "The state."},
+	{"payload", BYTEAOID, false, "The state in exact bytes, for binary formats."},
+};
+
+StaticAssertDecl(lengthof(columns) == ES_SNAPSHOTS_NATTS, "each column has a number");
+
+static const EsIndex indexes[] = {
+	{"snapshots_pkey",
+	 ES_INDEX_PRIMARY,
+	 offsetof(EsStore, snapshots_key),
+	 {ES_SNAPSHOTS_TENANT, ES_SNAPSHOTS_STREAM, ES_SNAPSHOTS_SCHEMA_VERSION},
+	 "One snapshot for each stream and schema_version."},
+};
+
+static const EsCheck checks[] = {
+	{"es_version", "version OPERATOR(pg_catalog.>) 0", "Versions begin at 1."},
+	{"es_content", "state IS NOT NULL OR payload IS NOT NULL",
+	 "A snapshot has a state, or a payload, or both."},
+};
+
+const EsTable es_snapshots = {
+	.schema = ES_SCHEMA,
+	.name = "snapshots",
+	.relkind = RELKIND_RELATION,
+	.comment = "The newest saved state of a stream, one for each schema_version.",
+	.columns = columns,
+	.ncolumns = lengthof(columns),
+	.indexes = indexes,
+	.nindexes = lengthof(indexes),
+	.checks = checks,
+	.nchecks = lengthof(checks),
+	.tenant = "tenant",
+	.reset = ES_RESET_EMPTIES,
+	.relid = offsetof(EsStore, snapshots),
+};
 
 /* Columns of the index (tenant, stream, schema_version). */
 enum

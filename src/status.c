@@ -28,6 +28,7 @@
 #include "binding.h"
 #include "compat.h"
 #include "errors.h"
+#include "events.h"
 #include "load.h"
 #include "log.h"
 #include "marker.h"
@@ -490,7 +491,7 @@ copy_roles(const EsBindings *bound)
 Datum
 es_status_tenants(PG_FUNCTION_ARGS)
 {
-	EsBindings bound = copy_roles(&es_status_check_monitor()->bound);
+	EsBindings bound = copy_roles(es_binding_all());
 	EsRows     rows = es_rows_begin(fcinfo);
 	Datum      values[4] = {Int32GetDatum(bound.n), BoolGetDatum(es_policy_is_enabled())};
 	bool       nulls[4] = {false, false, true, true};

@@ -44,17 +44,49 @@
 
 #include "compat.h"
 #include "errors.h"
+#include "guard.h"
 #include "layout.h"
 #include "read_index.h"
 #include "scan.h"
 #include "store.h"
 
-/* The type of a column of es.events. */
-Oid
-es_store_event_type(AttrNumber column)
+/* Columns of es.store. */
+enum
 {
-	return es_layout_events[column - 1].type;
-}
+	ES_STORE_VERSION_COLUMN = 1,
+	ES_STORE_CREATED_AT,
+	ES_STORE_SALT,
+	ES_STORE_NATTS = ES_STORE_SALT
+};
+
+static const EsColumn columns[] = {
+	{"version", INT4OID, true, "The version of the store's tables."},
+	{"created_at", TIMESTAMPTZOID, true, "When the store was made."},
+	{"salt", INT8OID, true, ES_SALT_COMMENT},
+};
+
+StaticAssertDecl(lengthof(columns) == ES_STORE_NATTS, "each column has a number");
+
+static const EsIndex indexes[] = {
+	{"store_single", ES_INDEX_ONE_ROW, 0, {0}, "Holds es.store to one row."},
+};
+
+static void look(EsStore *store, Relation rel);
+
+const EsTable es_store_table = {
+	.schema = ES_SCHEMA,
+	.name = "store",
+	.relkind = RELKIND_RELATION,
+	.comment = "The store itself: one row.",
+	.columns = columns,
+	.ncolumns = lengthof(columns),
+	.indexes = indexes,
+	.nindexes = lengthof(indexes),
+	.also = "ALTER TABLE es.store REPLICA IDENTITY FULL",
+	.guard = ES_GUARD_REFUSES | ES_GUARD_TELLS,
+	.relid = offsetof(EsStore, store),
+	.look = look,
+};
 
 static EsStore found;
 static bool    found_valid = false;
@@ -69,6 +101,18 @@ forget_store(void)
 	channels_generation++;
 }
 
+/* Is it a relation of the store that was found? */
+static bool
+is_ours(Oid relid)
+{
+	for (int i = 0; i < es_ntables; i++)
+	{
+		if (relid == es_store_relid(&found, es_tables[i]))
+			return true;
+	}
+	return false;
+}
+
 static void
 relation_changed(Datum arg, Oid relid)
 {
@@ -76,10 +120,7 @@ relation_changed(Datum arg, Oid relid)
 	if (found_valid && OidIsValid(relid) && relid == found.channels_told)
 		channels_generation++;
 	/* while it is looked for, any relation may be one of ours */
-	else if (!found_valid || !OidIsValid(relid) || relid == found.events ||
-			 relid == found.sequence || relid == found.snapshots || relid == found.ticks ||
-			 relid == found.epochs || relid == found.channels || relid == found.bindings ||
-			 relid == found.all_streams || relid == found.appending || relid == found.store)
+	else if (!found_valid || !OidIsValid(relid) || is_ours(relid))
 		forget_store();
 }
 
@@ -117,116 +158,6 @@ find_store_table(void)
 	return find_relation(ES_SCHEMA, "store", RELKIND_RELATION);
 }
 
-/* Is it a function of the extension's own? */
-bool
-es_store_is_own_function(Oid function)
-{
-	Oid extension =
-		OidIsValid(function) ? getExtensionOfObject(ProcedureRelationId, function) : InvalidOid;
-
-	return OidIsValid(extension) && extension == get_extension_oid("pg_eventstore", true);
-}
-
-static bool
-is_guard_function(Oid function)
-{
-	const char *name = get_func_name(function);
-
-	return name != NULL && strcmp(name, ES_GUARD_FUNCTION) == 0 &&
-		   es_store_is_own_function(function);
-}
-
-/* Is this one of our guards, standing and unconditional? */
-static bool
-is_guard(const Trigger *trigger, const char *name)
-{
-	return strcmp(trigger->tgname, name) == 0 && trigger->tgenabled == TRIGGER_FIRES_ALWAYS &&
-		   trigger->tgqual == NULL && trigger->tgnattr == 0 && is_guard_function(trigger->tgfoid);
-}
-
-#define ES_GUARD_EVERY_CHANGE (TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE)
-
-/*
- * A6: do both guards stand on es.events?  If not, *missing names the first that
- * does not.
- */
-bool
-es_store_has_guards(Relation events, char **missing)
-{
-	/* a message that comes while we look would free the relation's own */
-	TriggerDesc *triggers = CopyTriggerDesc(events->trigdesc);
-	bool         row = false;
-	bool         statement = false;
-
-	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
-	{
-		Trigger *trigger = &triggers->triggers[i];
-
-		if (is_guard(trigger, ES_GUARD_ROW))
-			row =
-				trigger->tgtype == (TRIGGER_TYPE_ROW | TRIGGER_TYPE_BEFORE | ES_GUARD_EVERY_CHANGE);
-		else if (is_guard(trigger, ES_GUARD_STATEMENT))
-			statement = trigger->tgtype ==
-						(TRIGGER_TYPE_BEFORE | ES_GUARD_EVERY_CHANGE | TRIGGER_TYPE_TRUNCATE);
-	}
-	FreeTriggerDesc(triggers);
-	if (missing != NULL && !(row && statement))
-		*missing = row ? ES_GUARD_STATEMENT : ES_GUARD_ROW;
-	return row && statement;
-}
-
-/* Does es.events have BEFORE INSERT triggers besides the guards? */
-static bool
-has_foreign_before(Relation events)
-{
-	TriggerDesc *triggers = CopyTriggerDesc(events->trigdesc);
-	bool         found = false;
-
-	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
-	{
-		Trigger *trigger = &triggers->triggers[i];
-
-		found |= TRIGGER_FOR_BEFORE(trigger->tgtype) && TRIGGER_FOR_INSERT(trigger->tgtype) &&
-				 !is_guard(trigger, ES_GUARD_ROW) && !is_guard(trigger, ES_GUARD_STATEMENT);
-	}
-	FreeTriggerDesc(triggers);
-	return found;
-}
-
-/* Is it a CHECK constraint that our code satisfies? */
-static bool
-is_own_check(const char *name)
-{
-	static const char *const names[] = {"es_numbers", "es_content", "es_names"};
-
-	for (int i = 0; i < (int) lengthof(names); i++)
-	{
-		if (strcmp(name, names[i]) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* Does es.events have constraints besides those that our code satisfies? */
-static bool
-has_foreign_checks(Relation events)
-{
-	TupleDesc    desc = RelationGetDescr(events);
-	TupleConstr *constr = desc->constr;
-
-	for (int i = 0; constr != NULL && i < constr->num_check; i++)
-	{
-		if (!is_own_check(constr->check[i].ccname))
-			return true;
-	}
-	for (int i = 0; i < ES_EVENTS_NATTS; i++)
-	{
-		if (TupleDescAttr(desc, i)->attnotnull && !es_layout_events[i].notnull)
-			return true;
-	}
-	return false;
-}
-
 /* A number in the row of es.store; false where it has no row. */
 static bool
 read_store_row(Relation rel, AttrNumber column, Datum *value)
@@ -254,7 +185,7 @@ es_store_version(Oid store)
 	bool     there;
 
 	es_layout_check_heap(rel);
-	if (!es_layout_is_column(TupleDescAttr(RelationGetDescr(rel), 0), &es_layout_store[0]))
+	if (!es_layout_is_column(TupleDescAttr(RelationGetDescr(rel), 0), &columns[0]))
 		es_layout_not_ours(store, "does not have the columns that the event store made");
 	there = read_store_row(rel, ES_STORE_VERSION_COLUMN, &version);
 	table_close(rel, AccessShareLock);
@@ -279,30 +210,6 @@ check_version(Oid store)
 							: errhint("Install the newer version of pg_eventstore.")));
 }
 
-static void
-need_guards(Relation rel)
-{
-	char *missing;
-
-	if (!es_store_has_guards(rel, &missing))
-		es_layout_not_ready(
-			psprintf("Trigger \"%s\" on table \"es.%s\" does not stand, or does not "
-					 "fire always.",
-					 missing, RelationGetRelationName(rel)));
-}
-
-/* A table of the store, which has these columns. */
-static Oid
-find_table(const char *name, const EsColumn *columns, int n)
-{
-	Oid      relid = find_relation(ES_SCHEMA, name, RELKIND_RELATION);
-	Relation rel = table_open(relid, AccessShareLock);
-
-	es_layout_check_table(rel, columns, n);
-	table_close(rel, AccessShareLock);
-	return relid;
-}
-
 /* The owner of a relation. */
 Oid
 es_store_owner_of(Oid relid)
@@ -317,8 +224,19 @@ es_store_owner_of(Oid relid)
 	return owner;
 }
 
+/* What is in the row of es.store. */
 static void
-find_version(EsStore *s)
+look(EsStore *store, Relation rel)
+{
+	Datum salt;
+
+	if (read_store_row(rel, ES_STORE_SALT, &salt))
+		store->salt = DatumGetInt64(salt);
+}
+
+/* Is there a store, and is it of this library's version? */
+void
+es_store_find_version(EsStore *s)
 {
 	static bool registered = false;
 
@@ -333,172 +251,105 @@ find_version(EsStore *s)
 	check_version(s->store);
 }
 
-static void
-find_events(EsStore *s)
+/* Finds a table, which has the columns of its descriptor, and what its module asks of it. */
+void
+es_store_find_table(EsStore *s, const EsTable *table)
 {
-	s->events = find_table("events", es_layout_events, ES_EVENTS_NATTS);
-	s->owner = es_store_owner_of(s->events);
+	Oid      relid = find_relation(table->schema, table->name, table->relkind);
+	Relation rel;
+
+	if (table->ncolumns > 0)
+	{
+		rel = table_open(relid, AccessShareLock);
+		es_layout_check_table(rel, table);
+		if (table->look != NULL)
+			table->look(s, rel);
+		table_close(rel, AccessShareLock);
+	}
+	*(Oid *) ((char *) s + table->relid) = relid;
 }
 
-static void
-find_snapshots(EsStore *s)
+/* A6, and what tells us and others when rows change. */
+void
+es_store_check_guards(EsStore *s, const EsTable *table)
 {
-	s->snapshots = find_table("snapshots", es_layout_snapshots, ES_SNAPSHOTS_NATTS);
-}
+	Relation rel;
+	char    *missing;
 
-static void
-find_sequence(EsStore *s)
-{
-	s->sequence = find_relation(ES_SCHEMA, "events_position_seq", RELKIND_SEQUENCE);
-}
-
-static void
-find_ticks(EsStore *s)
-{
-	s->ticks = find_table("ticks", es_layout_ticks, ES_TICKS_NATTS);
-}
-
-static void
-find_epochs(EsStore *s)
-{
-	s->epochs = find_table("epochs", es_layout_epochs, ES_EPOCHS_NATTS);
-}
-
-static void
-find_channels(EsStore *s)
-{
-	s->channels = find_table("channels", es_layout_channels, ES_CHANNELS_NATTS);
-}
-
-static void
-find_bindings(EsStore *s)
-{
-	s->bindings = find_table("bindings", es_layout_bindings, ES_BINDINGS_NATTS);
-}
-
-static void
-find_marks(EsStore *s)
-{
-	s->all_streams = find_relation(ES_PRIVATE_SCHEMA, ES_ALL_STREAMS, RELKIND_VIEW);
-	s->appending = find_relation(ES_PRIVATE_SCHEMA, ES_APPENDING, RELKIND_VIEW);
-}
-
-static void
-find_events_guards(EsStore *s)
-{
-	Relation events = table_open(s->events, AccessShareLock);
-
-	need_guards(events);
-	s->plain_before = !has_foreign_before(events);
-	s->plain_checks = !has_foreign_checks(events);
-	table_close(events, AccessShareLock);
-}
-
-/* Notes all that are there before it says which one is not. */
-static void
-find_events_indexes(EsStore *s)
-{
-	Relation events = table_open(s->events, AccessShareLock);
-
-	es_read_index_find(s, events);
-	for (int i = 0; i < es_layout_nindexes; i++)
-		(void) es_layout_find_index(s, events, &es_layout_indexes[i]);
-	for (int i = 0; i < es_layout_nindexes; i++)
-		es_layout_need_index(s, events, &es_layout_indexes[i]);
-	table_close(events, AccessShareLock);
-}
-
-static void
-find_snapshots_index(EsStore *s)
-{
-	Relation rel = table_open(s->snapshots, AccessShareLock);
-
-	es_layout_need_index(s, rel, &es_layout_snapshots_index);
+	if ((table->guard & ES_GUARD_NEEDED) == 0)
+		return;
+	rel = table_open(es_store_relid(s, table), AccessShareLock);
+	if (!es_guard_stand(rel, &missing))
+		es_layout_not_ready(
+			psprintf("Trigger \"%s\" on table \"es.%s\" does not stand, or does not "
+					 "fire always.",
+					 missing, RelationGetRelationName(rel)));
 	table_close(rel, AccessShareLock);
 }
 
 static void
-find_ticks_index(EsStore *s)
+check_plain_indexes(Relation rel)
 {
-	Relation  rel = table_open(s->ticks, AccessShareLock);
 	List     *list = RelationGetIndexList(rel);
 	ListCell *cell;
 
-	es_layout_need_index(s, rel, &es_layout_ticks_index);
 	foreach (cell, list)
-		es_layout_check_ticks_index(rel, lfirst_oid(cell));
+		es_layout_check_plain_index(rel, lfirst_oid(cell));
 	list_free(list);
-	table_close(rel, AccessShareLock);
 }
 
-/* Its guards tell when its rows change; an older store has none before es_init(). */
-static void
-find_channels_told(EsStore *s)
+/*
+ * Finds the indexes of a table that the store reads by.  Notes all that are there before
+ * it says which one is not.
+ */
+void
+es_store_find_indexes(EsStore *s, const EsTable *table)
 {
-	Relation rel = table_open(s->channels, AccessShareLock);
+	const EsIndex *lacks = NULL;
+	Relation       rel;
 
-	if (es_store_has_guards(rel, NULL))
-		s->channels_told = rel->rd_rel->reltoastrelid;
+	if (table->nindexes == 0)
+		return;
+	rel = table_open(es_store_relid(s, table), AccessShareLock);
+	if (table->relid == offsetof(EsStore, events))
+		es_read_index_find(s, rel);
+	for (int i = 0; i < table->nindexes; i++)
+	{
+		const EsIndex *index = &table->indexes[i];
+		Oid            relid;
+
+		if (index->needed == 0)
+			continue;
+		relid = es_layout_find_index(rel, index);
+		*(Oid *) ((char *) s + index->needed) = relid;
+		if (!OidIsValid(relid) && lacks == NULL)
+			lacks = index;
+	}
+	if (lacks != NULL)
+		es_layout_not_ready(
+			psprintf("Table \"%s.%s\" lacks the index \"%s\", which the store reads by.",
+					 table->schema, table->name, lacks->name));
+	if (table->plain_indexes)
+		check_plain_indexes(rel);
 	table_close(rel, AccessShareLock);
 }
 
-static void
-find_salt(EsStore *s)
-{
-	Relation rel = table_open(s->store, AccessShareLock);
-	Datum    salt;
-
-	es_layout_check_table(rel, es_layout_store, ES_STORE_NATTS);
-	if (read_store_row(rel, ES_STORE_SALT, &salt))
-		s->salt = DatumGetInt64(salt);
-	table_close(rel, AccessShareLock);
-}
-
-/* The guards of es.bindings tell us, and others, when it changes. */
-static void
-find_bindings_guards(EsStore *s)
-{
-	Relation rel = table_open(s->bindings, AccessShareLock);
-
-	need_guards(rel);
-	table_close(rel, AccessShareLock);
-}
-
-#define ES_NEEDS(field) offsetof(EsStore, field)
-
-/* In the order in which they are looked for. */
-const EsStorePart es_store_parts[] = {
-	{"es.store", find_version, ES_NEEDS(store)},
-	{"es.events", find_events, ES_NEEDS(store)},
-	{"es.snapshots", find_snapshots, ES_NEEDS(store)},
-	{"es.events_position_seq", find_sequence, ES_NEEDS(store)},
-	{"es.ticks", find_ticks, ES_NEEDS(store)},
-	{"es.epochs", find_epochs, ES_NEEDS(store)},
-	{"es.channels", find_channels, ES_NEEDS(store)},
-	{"es.bindings", find_bindings, ES_NEEDS(store)},
-	{"es_private", find_marks, ES_NEEDS(store)},
-	{"es.events", find_events_guards, ES_NEEDS(events)},
-	{"es.events", find_events_indexes, ES_NEEDS(events)},
-	{"es.snapshots", find_snapshots_index, ES_NEEDS(snapshots)},
-	{"es.ticks", find_ticks_index, ES_NEEDS(ticks)},
-	{"es.channels", find_channels_told, ES_NEEDS(channels)},
-	{"es.store", find_salt, ES_NEEDS(store)},
-	{"es.bindings", find_bindings_guards, ES_NEEDS(bindings)},
-};
-
-const int es_store_nparts = lengthof(es_store_parts);
-
+/* What goes with the extension is looked for by nobody: it is made anew. */
 static void
 find_store(EsStore *s)
 {
-	Relation bindings;
-
 	memset(s, 0, sizeof(EsStore));
-	for (int i = 0; i < es_store_nparts; i++)
-		es_store_parts[i].find(s);
-	bindings = table_open(s->bindings, AccessShareLock);
-	s->bound = es_binding_read(bindings);
-	table_close(bindings, AccessShareLock);
+	es_store_find_version(s);
+	for (int i = 0; i < es_ntables; i++)
+	{
+		if (!es_tables[i]->of_extension)
+			es_store_find_table(s, es_tables[i]);
+	}
+	for (int i = 0; i < es_ntables; i++)
+	{
+		es_store_check_guards(s, es_tables[i]);
+		es_store_find_indexes(s, es_tables[i]);
+	}
 }
 
 /*

@@ -9,94 +9,14 @@
 #include "storage/lockdefs.h"
 #include "utils/relcache.h"
 
-#include "binding.h"
+#include "table.h"
 
-#define ES_SCHEMA          "es"
-#define ES_PRIVATE_SCHEMA  "es_private"
-#define ES_STORE_VERSION   3 /* of the tables; es_init() migrates older ones */
-#define ES_ALL_STREAMS     "all_streams"
-#define ES_APPENDING       "appending"
-#define ES_GUARD_FUNCTION  "pg_eventstore_guard"
-#define ES_GUARD_ROW       "es_guard_row"
-#define ES_GUARD_STATEMENT "es_guard_statement"
+#define ES_STORE_VERSION 3 /* of the tables; es_init() migrates older ones */
 
-/* Columns of es.events. */
-enum
-{
-	ES_EVENTS_POSITION = 1,
-	ES_EVENTS_VERSION,
-	ES_EVENTS_RECORDED_AT,
-	ES_EVENTS_ID,
-	ES_EVENTS_TENANT,
-	ES_EVENTS_STREAM,
-	ES_EVENTS_CATEGORY,
-	ES_EVENTS_TYPE,
-	ES_EVENTS_DATA,
-	ES_EVENTS_METADATA,
-	ES_EVENTS_PAYLOAD,
-	ES_EVENTS_NATTS = ES_EVENTS_PAYLOAD
-};
-
-/* Columns of es.snapshots. */
-enum
-{
-	ES_SNAPSHOTS_VERSION = 1,
-	ES_SNAPSHOTS_CREATED_AT,
-	ES_SNAPSHOTS_SCHEMA_VERSION,
-	ES_SNAPSHOTS_TENANT,
-	ES_SNAPSHOTS_STREAM,
-	ES_SNAPSHOTS_CATEGORY,
-	ES_SNAPSHOTS_STATE,
-	ES_SNAPSHOTS_PAYLOAD,
-	ES_SNAPSHOTS_NATTS = ES_SNAPSHOTS_PAYLOAD
-};
-
-/* Columns of es.ticks. */
-enum
-{
-	ES_TICKS_POSITION = 1,
-	ES_TICKS_LAST_POSITION,
-	ES_TICKS_RECORDED_AT,
-	ES_TICKS_LIFE,
-	ES_TICKS_NOTIFIED,
-	ES_TICKS_PRUNED,
-	ES_TICKS_HOLDERS,
-	ES_TICKS_NATTS = ES_TICKS_HOLDERS
-};
-
-/* Columns of es.epochs. */
-enum
-{
-	ES_EPOCHS_EPOCH = 1,
-	ES_EPOCHS_LAST_POSITION,
-	ES_EPOCHS_FIRST_POSITION,
-	ES_EPOCHS_TIMELINE,
-	ES_EPOCHS_SYSTEM,
-	ES_EPOCHS_DATABASE,
-	ES_EPOCHS_RELATION,
-	ES_EPOCHS_OPENED_AT,
-	ES_EPOCHS_NATTS = ES_EPOCHS_OPENED_AT
-};
-
-/* Columns of es.channels. */
-enum
-{
-	ES_CHANNELS_NAME = 1,
-	ES_CHANNELS_OPTIONS,
-	ES_CHANNELS_POSITION,
-	ES_CHANNELS_CREATED_BY,
-	ES_CHANNELS_CREATED_AT,
-	ES_CHANNELS_NATTS = ES_CHANNELS_CREATED_AT
-};
-
-/* Columns of es.store. */
-enum
-{
-	ES_STORE_VERSION_COLUMN = 1,
-	ES_STORE_CREATED_AT,
-	ES_STORE_SALT,
-	ES_STORE_NATTS = ES_STORE_SALT
-};
+/* A new value of es.store.salt, and what it is. */
+#define ES_SALT_NEW "pg_catalog.uuid_hash_extended(pg_catalog.gen_random_uuid(), 0)"
+#define ES_SALT_COMMENT \
+	"A secret in the hashes that streams are locked by, for everybody may see locks."
 
 /* What es_read may ask for by name, and so an index may begin with. */
 enum
@@ -118,6 +38,7 @@ typedef struct EsReadIndex
 
 typedef struct EsStore
 {
+	Oid  owner; /* first: an offset of 0 means that there is none */
 	Oid  events;
 	Oid  events_position; /* its indexes, found by their columns */
 	Oid  events_version;
@@ -135,47 +56,15 @@ typedef struct EsStore
 	Oid  all_streams;
 	Oid  appending;
 	Oid  store;
-	Oid  owner;
 	bool plain_before; /* es.events has no BEFORE INSERT triggers but ours */
 	bool plain_checks; /* es.events has no CHECK constraints but ours */
 
 	int64       salt;
-	EsBindings  bound;                    /* the roles that are bound to tenants */
 	EsReadIndex read_indexes[ES_BY_SETS]; /* by the set of their columns; 0: there is none */
 } EsStore;
 
-/*
- * A part of the store.  find() notes where it is, and raises SE006 where it is not in
- * order, of which then nothing is noted.
- */
-typedef struct EsStorePart
-{
-	const char *where;
-	void (*find)(EsStore *store);
-	size_t needs; /* the OID in EsStore that must have been found before */
-} EsStorePart;
+extern const EsTable es_store_table;
 
-typedef enum EsIndexState
-{
-	ES_INDEX_FREE,
-	ES_INDEX_FITS,
-	ES_INDEX_LACKS
-} EsIndexState;
-
-/* An index that the store reads by. */
-typedef struct EsStoreIndex
-{
-	const char *name;
-	size_t      offset; /* of its OID in EsStore */
-	bool        unique;
-	int         ncolumns;
-	AttrNumber  columns[3];
-} EsStoreIndex;
-
-extern const EsStorePart es_store_parts[];
-extern const int         es_store_nparts;
-
-extern Oid            es_store_event_type(AttrNumber column);
 extern const EsStore *es_store(void);
 extern uint64         es_store_generation(void);
 extern uint64         es_store_channels_generation(void);
@@ -186,7 +75,18 @@ extern Relation       es_store_open_events(LOCKMODE mode, const EsStore **store)
 extern Relation       es_store_open_snapshots(LOCKMODE mode, const EsStore **store);
 extern Relation       es_store_open_ticks(LOCKMODE mode, const EsStore **store);
 extern int            es_store_version(Oid store);
-extern bool           es_store_is_own_function(Oid function);
-extern bool           es_store_has_guards(Relation events, char **missing);
+
+/* The steps in which the store is looked up: each raises SE006 where it is not in order. */
+extern void es_store_find_version(EsStore *s);
+extern void es_store_find_table(EsStore *s, const EsTable *table);
+extern void es_store_check_guards(EsStore *s, const EsTable *table);
+extern void es_store_find_indexes(EsStore *s, const EsTable *table);
+
+/* Where a table is, by the place that its descriptor names. */
+static inline Oid
+es_store_relid(const EsStore *store, const EsTable *table)
+{
+	return table->relid == 0 ? InvalidOid : *(const Oid *) ((const char *) store + table->relid);
+}
 
 #endif

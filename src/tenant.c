@@ -22,31 +22,14 @@
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
+#include "binding.h"
 #include "compat.h"
 #include "errors.h"
-#include "event.h"
 #include "store.h"
 #include "tenant.h"
 #include "text.h"
 
 PG_FUNCTION_INFO_V1(es_tenant_sees);
-
-/* Does the name stand for all tenants? */
-bool
-es_tenant_is_all(const text *tenant)
-{
-	return VARSIZE_ANY_EXHDR(tenant) == 1 && *VARDATA_ANY(tenant) == '*';
-}
-
-void
-es_tenant_refuse_all(const text *tenant)
-{
-	if (es_tenant_is_all(tenant))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("tenant \"*\" is not allowed here"),
-						errdetail("\"*\" means all tenants, and this function is about one."),
-						errhint("Name one tenant; only es_read and es_streams take \"*\".")));
-}
 
 /* Is it a role that no binding holds? */
 bool
@@ -122,14 +105,14 @@ look_up(Oid user)
 	}
 	last.user = InvalidOid; /* in case of an error */
 	MemoryContextReset(last.context);
-	(void) es_store();
+	(void) es_binding_all();
 	last.generation = es_store_generation(); /* what comes later is looked up again */
 	last.roles = roles_changed;
 	old = MemoryContextSwitchTo(last.context);
 	if (es_tenant_is_free(user))
 		last.tenants = (EsTenants){-1, NULL};
 	else
-		last.tenants = collect(&es_store()->bound, user);
+		last.tenants = collect(es_binding_all(), user);
 	MemoryContextSwitchTo(old);
 	last.user = user;
 }
@@ -145,7 +128,7 @@ es_tenants_allowed(void)
 	Oid       user = GetUserId();
 
 	AcceptInvalidationMessages();
-	if (es_store()->bound.n == 0)
+	if (es_binding_all()->n == 0)
 		return allowed;
 	if (last.user != user || last.generation != es_store_generation() ||
 		last.roles != roles_changed)
@@ -157,12 +140,6 @@ es_tenants_allowed(void)
 	for (int i = 0; i < allowed.n; i++)
 		allowed.names[i] = copy_name(last.tenants.names[i]);
 	return allowed;
-}
-
-bool
-es_tenants_have(const EsTenants *tenants, text *tenant)
-{
-	return es_text_is_among(tenant, tenants->names, tenants->n);
 }
 
 /* A list of names for a message. */
@@ -229,20 +206,6 @@ es_tenants_resolve(text *tenant)
 	return one;
 }
 
-/* A tenant's name, checked, '*' included; NULL where none is given. */
-text *
-es_tenant_name_arg(FunctionCallInfo fcinfo, int argno)
-{
-	text *tenant;
-
-	if (PG_ARGISNULL(argno))
-		return NULL;
-	tenant = PG_GETARG_TEXT_PP(argno);
-	if (VARSIZE_ANY_EXHDR(tenant) > 0)
-		es_event_check_tenant(tenant);
-	return tenant;
-}
-
 /* The tenant that the call names; NULL stands for the role's only one, or else ''. */
 text *
 es_tenant_arg(FunctionCallInfo fcinfo, int argno)
@@ -295,7 +258,7 @@ allowed_rows(Oid relid, AclMode mode)
 	EsTenants none = {0, NULL};
 	EsTenants allowed = es_tenants_allowed();
 
-	if (allowed.n < 0 && es_store()->bound.n > 0 && !es_tenant_is_free(GetUserId()) &&
+	if (allowed.n < 0 && es_binding_all()->n > 0 && !es_tenant_is_free(GetUserId()) &&
 		pg_class_aclcheck(relid, GetUserId(), mode) != ACLCHECK_OK)
 		return none;
 	return allowed;
@@ -329,7 +292,7 @@ es_tenant_sees(PG_FUNCTION_ARGS)
 	{
 		MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
 
-		(void) es_store();
+		(void) es_binding_all();
 		seen->generation = es_store_generation(); /* what comes later is looked up again */
 		seen->user = InvalidOid;                  /* in case of an error */
 		seen->allowed = allowed_rows(relid, mode_arg(fcinfo, 2));

@@ -43,6 +43,60 @@
 #include "tick.h"
 #include "verify.h"
 
+/* Columns of es.ticks. */
+enum
+{
+	ES_TICKS_POSITION = 1,
+	ES_TICKS_LAST_POSITION,
+	ES_TICKS_RECORDED_AT,
+	ES_TICKS_LIFE,
+	ES_TICKS_NOTIFIED,
+	ES_TICKS_PRUNED,
+	ES_TICKS_HOLDERS,
+	ES_TICKS_NATTS = ES_TICKS_HOLDERS
+};
+
+static const EsColumn columns[] = {
+	{"position", INT8OID, true,
+	 "The horizon: every event at or below it is committed and durable, or never will exist."},
+	{"last_position", INT8OID, true,
+	 "The last position that had been given when the tick was taken."},
+	{"recorded_at", TIMESTAMPTZOID, true, "When the tick was taken; never goes back."},
+	{"life", INT8OID, true,
+	 "Which life of the server the holders belong to: another one after each restart."},
+	{"notified", INT8OID, true, "Up to which position listeners had been told."},
+	{"pruned", INT8OID, true,
+	 "Up to which position old ticks had been thinned out to one a minute."},
+	{"holders", INT8ARRAYOID, false,
+	 "Transactions that were appending: {backend, transaction, floor} each."},
+};
+
+StaticAssertDecl(lengthof(columns) == ES_TICKS_NATTS, "each column has a number");
+
+static const EsIndex indexes[] = {
+	{"ticks_position_idx",
+	 ES_INDEX_PLAIN,
+	 offsetof(EsStore, ticks_position),
+	 {ES_TICKS_POSITION},
+	 "Finds the horizon."},
+};
+
+const EsTable es_ticks = {
+	.schema = ES_SCHEMA,
+	.name = "ticks",
+	.relkind = RELKIND_RELATION,
+	.comment =
+		"Moves of the horizon; the highest position is the horizon. Written by the publisher.",
+	.columns = columns,
+	.ncolumns = lengthof(columns),
+	.indexes = indexes,
+	.nindexes = lengthof(indexes),
+	.guard = ES_GUARD_REFUSES,
+	.plain_indexes = true,
+	.reset = ES_RESET_EMPTIES,
+	.relid = offsetof(EsStore, ticks),
+};
+
 /* Ticks younger than this are all kept. */
 #define ES_TICK_FRESH (60 * USECS_PER_SEC)
 

@@ -30,6 +30,8 @@ typedef struct EsTick
 	XLogRecPtr wal;        /* up to where it must be flushed before this tick counts */
 } EsTick;
 
+extern const EsTable es_ticks;
+
 extern bool  es_tick_newest(const EsStore *store, EsTick *tick);
 extern void  es_tick_write(const EsStore *store, const EsTick *tick);
 extern int64 es_tick_prune(const EsStore *store, const EsTick *newest, TimestampTz next_at);

@@ -22,9 +22,11 @@
 
 #include "epoch.h"
 #include "event.h"
+#include "events.h"
 #include "log.h"
 #include "scan.h"
 #include "sequence.h"
+#include "tenants.h"
 #include "text.h"
 #include "verify.h"
 

@@ -20,88 +20,85 @@
 
 #include "errors.h"
 #include "guard.h"
-#include "layout.h"
-#include "schema.h"
+#include "store.h"
+#include "table.h"
 #include "verify.h"
 
-/* CHECK constraints of the store's tables. */
-static const struct
+/* A step of the look-up of the store, for one table. */
+typedef struct Step
 {
-	size_t      table; /* its OID in EsStore */
-	const char *name;
-} constraints[] = {
-	{offsetof(EsStore, events), "es_numbers"},    {offsetof(EsStore, events), "es_content"},
-	{offsetof(EsStore, events), "es_names"},      {offsetof(EsStore, snapshots), "es_version"},
-	{offsetof(EsStore, snapshots), "es_content"},
-};
+	void (*run)(EsStore *store, const EsTable *table);
+	const EsTable *table;
+} Step;
 
-static Oid
-part_oid(const EsVerify *verify, size_t offset)
+static void
+run_step(EsVerify *verify, void *arg)
 {
-	return *(const Oid *) ((const char *) &verify->store + offset);
+	const Step *step = arg;
+
+	step->run(&verify->store, step->table);
+}
+
+/* Is this step in order?  Tells where it is not. */
+static bool
+check_step(EsVerify *verify, EsTally *tally, const EsTable *table,
+		   void (*run)(EsStore *store, const EsTable *table))
+{
+	Step  step = {run, table};
+	char *said = es_verify_try(verify, ERRCODE_ES_NO_STORE, run_step, &step);
+
+	if (said != NULL)
+		es_tally_found(tally, ES_VERIFY_ERROR, psprintf("%s.%s", table->schema, table->name), "%s",
+					   said);
+	return said == NULL;
 }
 
 static void
-find_part(EsVerify *verify, void *part)
+find_version(EsStore *store, const EsTable *table)
 {
-	((const EsStorePart *) part)->find(&verify->store);
-}
-
-/* Is this part in order?  Tells where it is not. */
-static bool
-check_part(EsVerify *verify, EsTally *tally, const EsStorePart *part)
-{
-	char *said = es_verify_try(verify, ERRCODE_ES_NO_STORE, find_part, (void *) part);
-
-	if (said != NULL)
-		es_tally_found(tally, ES_VERIFY_ERROR, part->where, "%s", said);
-	return said == NULL;
+	es_store_find_version(store);
 }
 
 /* What the store is looked up by; false where it is of another version. */
 static bool
-check_parts(EsVerify *verify, EsTally *tally)
+check_steps(EsVerify *verify, EsTally *tally)
 {
-	/* the first is about the version */
-	if (!check_part(verify, tally, &es_store_parts[0]))
+	if (!check_step(verify, tally, &es_store_table, find_version))
 		return false;
-	for (int i = 1; i < es_store_nparts; i++)
+	for (int i = 0; i < es_ntables; i++)
 	{
-		if (OidIsValid(part_oid(verify, es_store_parts[i].needs)))
-			(void) check_part(verify, tally, &es_store_parts[i]);
+		if (!es_tables[i]->of_extension)
+			(void) check_step(verify, tally, es_tables[i], es_store_find_table);
+	}
+	for (int i = 0; i < es_ntables; i++)
+	{
+		if (!OidIsValid(es_store_relid(&verify->store, es_tables[i])))
+			continue;
+		(void) check_step(verify, tally, es_tables[i], es_store_check_guards);
+		(void) check_step(verify, tally, es_tables[i], es_store_find_indexes);
 	}
 	return true;
-}
-
-/* The table of that name, or InvalidOid where it is not there. */
-static Oid
-find_table(const char *schema, const char *name)
-{
-	Oid nspid = get_namespace_oid(schema, true);
-
-	return OidIsValid(nspid) ? get_relname_relid(name, nspid) : InvalidOid;
 }
 
 /* The guards that calls do not ask for. */
 static void
 check_guards(EsVerify *verify, EsTally *tally)
 {
-	for (int i = 0; i < es_guard_ntables; i++)
+	for (int i = 0; i < es_ntables; i++)
 	{
-		const char *name = es_guard_tables[i].table;
-		Oid         relid = find_table(ES_SCHEMA, name);
-		Relation    rel;
-		char       *missing;
+		const EsTable *table = es_tables[i];
+		Oid            relid = es_store_relid(&verify->store, table);
+		Relation       rel;
+		char          *missing;
 
-		if (!OidIsValid(relid) || get_rel_relkind(relid) != RELKIND_RELATION ||
-			relid == verify->store.events || relid == verify->store.bindings)
+		if (table->guard == 0 || (table->guard & ES_GUARD_NEEDED) != 0 || !OidIsValid(relid))
 			continue;
 		rel = table_open(relid, AccessShareLock);
-		if (!es_store_has_guards(rel, &missing))
-			es_tally_found(tally, ES_VERIFY_ERROR, psprintf("es.%s", name),
+		if (!es_guard_stand(rel, &missing))
+			es_tally_found(tally, ES_VERIFY_ERROR, psprintf("es.%s", table->name),
 						   "Trigger \"%s\" on table \"es.%s\" does not stand, or does not fire "
 						   "always.",
-						   missing, name);
+						   missing, table->name);
 		table_close(rel, AccessShareLock);
 	}
 }
@@ -120,60 +117,52 @@ is_valid_index(Oid relid)
 	return valid;
 }
 
-/* Is it an index, or the view, that no part of the store is looked up by? */
-static bool
-is_extra(const EsVerify *verify, const EsObject *object)
+/* The relation of that name, or InvalidOid where it is not there. */
+static Oid
+object_relid(const EsObject *object)
 {
-	return object->relkind == RELKIND_INDEX && verify->events != NULL &&
-		   es_layout_index_state(verify->events, object->name) == ES_INDEX_FREE &&
-		   strcmp(object->name, es_layout_snapshots_index.name) != 0 &&
-		   strcmp(object->name, es_layout_ticks_index.name) != 0;
+	Oid schema = get_namespace_oid(object->schema, true);
+
+	return OidIsValid(schema) ? get_relname_relid(object->name, schema) : InvalidOid;
 }
 
-static void
-check_object(EsVerify *verify, EsTally *tally, const EsObject *object)
+/* Is it an index, or the view, that the store is not looked up by? */
+static bool
+is_extra(const EsObject *object)
 {
-	Oid   relid = find_table(object->schema, object->name);
-	char *where = psprintf("%s.%s", object->schema, object->name);
-
-	if (!OidIsValid(relid) || get_rel_relkind(relid) != object->relkind)
-		es_tally_found(tally, ES_VERIFY_ERROR, where,
-					   "It does not exist, or is not of the kind that the event store made.");
-	else if (object->relkind == RELKIND_INDEX && !is_valid_index(relid))
-		es_tally_found(tally, ES_VERIFY_ERROR, where, "The index is not valid.");
+	return object->index != NULL ? object->index->needed == 0 : object->table->of_extension;
 }
 
 /* What there is besides, by its name. */
 static void
-check_objects(EsVerify *verify, EsTally *tally)
+check_objects(EsTally *tally)
 {
-	static const EsObject log = {ES_SCHEMA, "log", RELKIND_VIEW, NULL};
-
-	if (OidIsValid(verify->store.events))
-		verify->events = table_open(verify->store.events, AccessShareLock);
-	for (int i = 0; i < es_schema_nobjects; i++)
+	for (EsObject object = {0}; es_table_next(&object);)
 	{
-		if (is_extra(verify, &es_schema_objects[i]))
-			check_object(verify, tally, &es_schema_objects[i]);
+		Oid   relid = object_relid(&object);
+		char *where = psprintf("%s.%s", object.schema, object.name);
+
+		if (!is_extra(&object))
+			continue;
+		if (!OidIsValid(relid) || get_rel_relkind(relid) != object.relkind)
+			es_tally_found(tally, ES_VERIFY_ERROR, where,
+						   "It does not exist, or is not of the kind that the event store made.");
+		else if (object.index != NULL && !is_valid_index(relid))
+			es_tally_found(tally, ES_VERIFY_ERROR, where, "The index is not valid.");
 	}
-	check_object(verify, tally, &log);
-	if (verify->events != NULL)
-		table_close(verify->events, AccessShareLock);
-	verify->events = NULL;
 }
 
 /* One owner for all. */
 static void
 check_owners(EsVerify *verify, EsTally *tally)
 {
-	for (int i = 0; i < es_schema_nobjects; i++)
+	for (EsObject object = {0}; es_table_next(&object);)
 	{
-		const EsObject *object = &es_schema_objects[i];
-		Oid relid = object->name == NULL ? InvalidOid : find_table(object->schema, object->name);
+		Oid relid = object_relid(&object);
 		Oid owner = OidIsValid(relid) ? es_store_owner_of(relid) : InvalidOid;
 
 		if (OidIsValid(owner) && owner != verify->store.owner)
-			es_tally_found(tally, ES_VERIFY_ERROR, psprintf("%s.%s", object->schema, object->name),
+			es_tally_found(tally, ES_VERIFY_ERROR, psprintf("%s.%s", object.schema, object.name),
 						   "It belongs to role \"%s\", es.events to role \"%s\".",
 						   GetUserNameFromId(owner, true),
 						   GetUserNameFromId(verify->store.owner, true));
@@ -194,16 +183,16 @@ has_constraint(Oid relid, const char *name)
 }
 
 static void
-check_constraints(EsVerify *verify, EsTally *tally)
+check_constraints(EsVerify *verify, EsTally *tally, const EsTable *table)
 {
-	for (int i = 0; i < (int) lengthof(constraints); i++)
-	{
-		Oid relid = part_oid(verify, constraints[i].table);
+	Oid relid = es_store_relid(&verify->store, table);
 
-		if (OidIsValid(relid) && !has_constraint(relid, constraints[i].name))
-			es_tally_found(tally, ES_VERIFY_ERROR, psprintf("es.%s", get_rel_name(relid)),
+	for (int i = 0; OidIsValid(relid) && i < table->nchecks; i++)
+	{
+		if (!has_constraint(relid, table->checks[i].name))
+			es_tally_found(tally, ES_VERIFY_ERROR, psprintf("es.%s", table->name),
 						   "The constraint \"%s\" does not exist, or is not valid.",
-						   constraints[i].name);
+						   table->checks[i].name);
 	}
 }
 
@@ -214,13 +203,14 @@ es_verify_tables(EsVerify *verify)
 	EsTally tally;
 
 	es_tally_begin(&tally, verify, "tables");
-	verify->known = check_parts(verify, &tally);
+	verify->known = check_steps(verify, &tally);
 	if (!verify->known)
 		return;
 	check_guards(verify, &tally);
-	check_objects(verify, &tally);
+	check_objects(&tally);
 	check_owners(verify, &tally);
-	check_constraints(verify, &tally);
+	for (int i = 0; i < es_ntables; i++)
+		check_constraints(verify, &tally, es_tables[i]);
 	es_tally_end(&tally, "es",
 				 "Version %d: tables, indexes, constraints and guards are as the store made them.",
 				 ES_STORE_VERSION);
