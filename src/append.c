@@ -40,6 +40,7 @@
 #include "append.h"
 #include "errors.h"
 #include "lock.h"
+#include "name.h"
 #include "policy.h"
 #include "privilege.h"
 #include "shared.h"
@@ -54,7 +55,7 @@ es_append_add_stream(EsAppend *append, int i, text *name, int64 expected)
 	append->streams[i].hash = es_lock_hash(append->tenant, name);
 	append->streams[i].expected = expected;
 	append->log[i].name = name;
-	append->log[i].category = es_event_category(name);
+	append->log[i].category = es_name_category(name);
 }
 
 /* An expected version is -2, -1, or not negative. */

@@ -16,6 +16,7 @@
 #include "utils/memutils.h"
 
 #include "append.h"
+#include "name.h"
 #include "tenant.h"
 
 PG_FUNCTION_INFO_V1(es_append);
@@ -43,7 +44,7 @@ begin_request(SingleStream *single, FunctionCallInfo fcinfo, const char *functio
 	single->append.nstreams = 1;
 	single->append.streams = &single->stream;
 	single->append.log = &single->log;
-	es_event_check_stream(stream, &place);
+	es_name_check_stream(stream, &place);
 	es_event_check_expected_given(!PG_ARGISNULL(1), &place);
 	es_append_check_expected(PG_GETARG_INT64(1), &place);
 	es_append_add_stream(&single->append, 0, stream, PG_GETARG_INT64(1));
@@ -64,7 +65,7 @@ es_append(PG_FUNCTION_ARGS)
 	memset(&event, 0, sizeof(event));
 	event.type = PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2);
 	event.data = PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3);
-	es_event_check_type(event.type, &place);
+	es_name_check_type(event.type, &place);
 	es_event_check_content(&event, &place);
 	event.metadata = es_event_metadata(PG_ARGISNULL(4) ? NULL : PG_GETARG_JSONB_P(4),
 									   es_event_base_metadata(), &place);
@@ -161,7 +162,7 @@ read_event(EsEvent *event, const Batch *batch, int i, Jsonb *base)
 	event->has_id = p != NULL;
 	if (event->has_id)
 		event->id = *(pg_uuid_t *) p;
-	es_event_check_type(event->type, &place);
+	es_name_check_type(event->type, &place);
 	es_event_check_content(event, &place);
 	event->metadata = es_event_metadata(event->metadata, base, &place);
 }

@@ -18,6 +18,7 @@
 
 #include "append.h"
 #include "lock.h"
+#include "name.h"
 #include "tenant.h"
 #include "text.h"
 
@@ -205,7 +206,7 @@ read_entry(Entry *entry, JsonbContainer *document, int i)
 	memset(entry, 0, sizeof(Entry));
 	entry->number = i;
 	read_object(need_container(value, false, &place, ""), NULL, entry, &place);
-	es_event_check_stream(entry->stream, &place);
+	es_name_check_stream(entry->stream, &place);
 	entry->count = entry->events == NULL ? 0 : JsonContainerSize(entry->events);
 	pfree(value);
 }
@@ -224,7 +225,7 @@ read_events(EsAppend *append, const Entry *entry, Jsonb *base)
 		read_object(need_container(value, false, &place, ""), event, NULL, &place);
 		if (event->type == NULL)
 			bad_value(&place, "type", "\"type\" is missing");
-		es_event_check_type(event->type, &place);
+		es_name_check_type(event->type, &place);
 		es_event_check_content(event, &place);
 		event->metadata = es_event_metadata(event->metadata, base, &place);
 		append->nids += event->has_id ? 1 : 0;

@@ -11,7 +11,7 @@
 #include "utils/timestamp.h"
 
 #include "args.h"
-#include "event.h"
+#include "name.h"
 #include "text.h"
 
 /* The name of a stream; NULL and bad names are errors. */
@@ -21,7 +21,7 @@ es_arg_stream(FunctionCallInfo fcinfo, int argno)
 	static const EsPlace place = {ES_PLACE_SINGLE, -1, -1};
 	text                *stream = PG_ARGISNULL(argno) ? NULL : PG_GETARG_TEXT_PP(argno);
 
-	es_event_check_stream(stream, &place);
+	es_name_check_stream(stream, &place);
 	return stream;
 }
 

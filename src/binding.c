@@ -29,7 +29,7 @@
 #include "utils/syscache.h"
 
 #include "binding.h"
-#include "event.h"
+#include "name.h"
 #include "owner.h"
 #include "policy.h"
 #include "scan.h"
@@ -354,7 +354,7 @@ has_only_tenants(ArrayType *array)
 		text *name = nulls[i] ? NULL : DatumGetTextPP(values[i]);
 
 		if (name == NULL || es_tenant_is_all(name) ||
-			(VARSIZE_ANY_EXHDR(name) > 0 && !es_event_is_name(name, ES_TENANT_MAX_BYTES)))
+			(VARSIZE_ANY_EXHDR(name) > 0 && !es_name_is_valid(name, ES_TENANT_MAX_BYTES)))
 			return false;
 	}
 	return true;

@@ -21,6 +21,7 @@
 #include "events.h"
 #include "load.h"
 #include "log.h"
+#include "name.h"
 #include "policy.h"
 #include "privilege.h"
 #include "reader.h"
@@ -293,7 +294,7 @@ es_category(PG_FUNCTION_ARGS)
 {
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(es_event_category(PG_GETARG_TEXT_PP(0)));
+	PG_RETURN_TEXT_P(es_name_category(PG_GETARG_TEXT_PP(0)));
 }
 
 /* es_key(stream) returns the part after the first '-', or NULL. */
@@ -306,7 +307,7 @@ es_key(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	stream = PG_GETARG_TEXT_PP(0);
-	size = VARSIZE_ANY_EXHDR(es_event_category(stream));
+	size = VARSIZE_ANY_EXHDR(es_name_category(stream));
 	if (size == VARSIZE_ANY_EXHDR(stream))
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(VARDATA_ANY(stream) + size + 1,

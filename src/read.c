@@ -28,11 +28,11 @@
 
 #include "args.h"
 #include "epoch.h"
-#include "event.h"
 #include "events.h"
 #include "filter.h"
 #include "load.h"
 #include "log.h"
+#include "name.h"
 #include "policy.h"
 #include "read_index.h"
 #include "reader.h"
@@ -160,7 +160,7 @@ asked_names(const EsFilter *filter)
 	names.by[ES_BY_CATEGORY].names = filter->categories;
 	if (has_category(filter->prefix))
 	{
-		text *category = es_event_category(filter->prefix);
+		text *category = es_name_category(filter->prefix);
 		bool  wanted = filter->ncategories < 0 ||
 					  es_text_is_among(category, filter->categories, filter->ncategories);
 

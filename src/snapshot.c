@@ -22,11 +22,11 @@
 #include "utils/timestamp.h"
 
 #include "args.h"
-#include "event.h"
 #include "events.h"
 #include "load.h"
 #include "lock.h"
 #include "log.h"
+#include "name.h"
 #include "privilege.h"
 #include "reader.h"
 #include "rows.h"
@@ -168,7 +168,7 @@ insert_row(Relation snapshots, const EsSnapshot *snapshot)
 	es_writer_put(slot, ES_SNAPSHOTS_SCHEMA_VERSION, Int32GetDatum(snapshot->schema_version));
 	es_writer_put_pointer(slot, ES_SNAPSHOTS_TENANT, snapshot->tenant);
 	es_writer_put_pointer(slot, ES_SNAPSHOTS_STREAM, snapshot->stream);
-	es_writer_put_pointer(slot, ES_SNAPSHOTS_CATEGORY, es_event_category(snapshot->stream));
+	es_writer_put_pointer(slot, ES_SNAPSHOTS_CATEGORY, es_name_category(snapshot->stream));
 	es_writer_put_pointer(slot, ES_SNAPSHOTS_STATE, snapshot->state);
 	es_writer_put_pointer(slot, ES_SNAPSHOTS_PAYLOAD, snapshot->payload);
 	es_writer_add(writer);
@@ -541,7 +541,7 @@ es_drop_snapshots(PG_FUNCTION_ARGS)
 		null_argument("below_schema_version", "Give the lowest schema_version to keep.");
 	category = PG_GETARG_TEXT_PP(0);
 	below = PG_GETARG_INT32(1);
-	es_event_check_category(category);
+	es_name_check_category(category);
 	es_privilege_check_write(es_store()->snapshots, "es_drop_snapshots()");
 	snapshots = es_store_open_snapshots(RowExclusiveLock, &store);
 	check_deletable(snapshots);
@@ -577,7 +577,7 @@ check_snapshot(EsTally *tally, TupleTableSlot *row, int64 reached)
 		es_tally_found(tally, ES_VERIFY_ERROR, where,
 					   "It is of version %lld, and the stream is at version %lld.",
 					   (long long) version, (long long) reached);
-	if (!es_event_is_category(es_scan_text(row, ES_SNAPSHOTS_CATEGORY), stream))
+	if (!es_name_is_category(es_scan_text(row, ES_SNAPSHOTS_CATEGORY), stream))
 		es_tally_found(tally, ES_VERIFY_ERROR, where, "Its category is not the stream's.");
 }
 

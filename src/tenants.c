@@ -7,7 +7,7 @@
 #include "fmgr.h"
 
 #include "errors.h"
-#include "event.h"
+#include "name.h"
 #include "tenants.h"
 #include "text.h"
 
@@ -44,6 +44,6 @@ es_tenant_name_arg(FunctionCallInfo fcinfo, int argno)
 		return NULL;
 	tenant = PG_GETARG_TEXT_PP(argno);
 	if (VARSIZE_ANY_EXHDR(tenant) > 0)
-		es_event_check_tenant(tenant);
+		es_name_check_tenant(tenant);
 	return tenant;
 }

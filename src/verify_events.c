@@ -21,9 +21,9 @@
 #include "utils/timestamp.h"
 
 #include "epoch.h"
-#include "event.h"
 #include "events.h"
 #include "log.h"
+#include "name.h"
 #include "scan.h"
 #include "sequence.h"
 #include "tenants.h"
@@ -106,14 +106,14 @@ check_names(Walk *walk, const EsVerifyEvent *event)
 {
 	text *type = es_scan_text(event->slot, ES_EVENTS_TYPE);
 
-	if (!es_event_is_name(event->stream, ES_STREAM_MAX_BYTES) || *VARDATA_ANY(event->stream) == '-')
+	if (!es_name_is_valid(event->stream, ES_STREAM_MAX_BYTES) || *VARDATA_ANY(event->stream) == '-')
 		FOUND(names, event, "The name of the stream is not valid.");
-	if (!es_event_is_name(type, ES_TYPE_MAX_BYTES))
+	if (!es_name_is_valid(type, ES_TYPE_MAX_BYTES))
 		FOUND(names, event, "The type is not valid.");
 	if (VARSIZE_ANY_EXHDR(event->tenant) > 0 &&
-		(!es_event_is_name(event->tenant, ES_TENANT_MAX_BYTES) || es_tenant_is_all(event->tenant)))
+		(!es_name_is_valid(event->tenant, ES_TENANT_MAX_BYTES) || es_tenant_is_all(event->tenant)))
 		FOUND(names, event, "The name of the tenant is not valid.");
-	if (!es_event_is_category(event->category, event->stream))
+	if (!es_name_is_category(event->category, event->stream))
 		FOUND(names, event, "Its category is \"%.*s\", which is not the stream's.",
 			  (int) VARSIZE_ANY_EXHDR(event->category), VARDATA_ANY(event->category));
 	if (slot_attisnull(event->slot, ES_EVENTS_DATA) &&

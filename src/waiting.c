@@ -1,6 +1,6 @@
 /*
  * waiting.c
- *		What sessions wait for, by name; the function below the view es_stat_waiting.
+ *		What sessions wait for, by name.
  *
  * A lock on a stream is a hash with a salt, which cannot be turned back into a name.  So a
  * session that is about to wait for one says the name itself: in the context of whatever
@@ -19,49 +19,27 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/lock.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "storage/spin.h"
-#include "utils/builtins.h"
-#include "utils/timestamp.h"
 
 #include "compat.h"
-#include "event.h"
-#include "rows.h"
 #include "shared.h"
-#include "status.h"
 #include "waiting.h"
-
-PG_FUNCTION_INFO_V1(es_waiting);
 
 #define ES_WAITING_LATE 16
 
-#define ES_WAITING_NATTS 5
-
-typedef struct Entry
-{
-	slock_t            mutex;
-	int                pid;
-	LocalTransactionId transaction;
-	LOCKTAG            tag;
-	int16              tenant_size;
-	int16              stream_size; /* 0: no name */
-	char               tenant[ES_TENANT_MAX_BYTES];
-	char               stream[ES_STREAM_MAX_BYTES];
-} Entry;
-
 typedef struct Entries
 {
-	int   n;
-	Entry entries[FLEXIBLE_ARRAY_MEMBER];
+	int            n;
+	EsWaitingEntry entries[FLEXIBLE_ARRAY_MEMBER];
 } Entries;
 
-static Entries *shared = NULL;
-static Entry   *mine = NULL; /* that this session has made, of the wait that it is in */
+static Entries        *shared = NULL;
+static EsWaitingEntry *mine = NULL; /* that this session has made, of the wait that it is in */
 
 static shmem_request_hook_type previous_request = NULL;
 static shmem_startup_hook_type previous_startup = NULL;
@@ -69,7 +47,7 @@ static shmem_startup_hook_type previous_startup = NULL;
 static Size
 entries_size(int n)
 {
-	return offsetof(Entries, entries) + n * sizeof(Entry);
+	return offsetof(Entries, entries) + n * sizeof(EsWaitingEntry);
 }
 
 /* Attaches to the memory, or makes it. */
@@ -178,8 +156,8 @@ copy_name(char *to, text *name, int max)
 static void
 publish(const EsWaiting *waiting, const LOCKTAG *tag)
 {
-	Entries *all = find_entries();
-	Entry   *entry;
+	Entries        *all = find_entries();
+	EsWaitingEntry *entry;
 
 	if (all == NULL)
 		return;
@@ -240,111 +218,25 @@ es_waiting_end(EsWaiting *waiting)
 	take_back();
 }
 
-/*
- * What a lock that is waited for is about, by its tag: NULL where it is not about streams.
- * The gate of a lock stands for the lock.
- */
-static const char *
-kind_of(LOCKTAG *tag, LOCKMODE mode)
-{
-	if (tag->locktag_type != LOCKTAG_ADVISORY || tag->locktag_field1 != MyDatabaseId)
-		return NULL;
-	switch (tag->locktag_field4 & ~ES_LOCK_GATE)
-	{
-		case ES_LOCK_STREAM:
-		case ES_LOCK_SNAPSHOT:
-			tag->locktag_field4 &= ~ES_LOCK_GATE;
-			return tag->locktag_field4 == ES_LOCK_STREAM ? "append" : "snapshot";
-		case ES_LOCK_ALL:
-			return mode == ExclusiveLock ? "all streams" : "append";
-		default:
-			return NULL;
-	}
-}
-
 /* What the process says itself, if it speaks of this wait. */
-static bool
-find_entry(const LockInstanceData *lock, Entry *found)
+bool
+es_waiting_find(const LockInstanceData *lock, EsWaitingEntry *found)
 {
 	Entries *all = find_entries();
 
 	for (int i = 0; all != NULL && i < all->n; i++)
 	{
-		Entry *entry = &all->entries[i];
+		EsWaitingEntry *entry = &all->entries[i];
 
 		/* the process writes its own entry only, whose pid and transaction are looked at again */
 		if (entry->pid != lock->pid)
 			continue;
 		SpinLockAcquire(&entry->mutex);
-		memcpy(found, entry, sizeof(Entry));
+		memcpy(found, entry, sizeof(EsWaitingEntry));
 		SpinLockRelease(&entry->mutex);
 		if (found->pid == lock->pid &&
 			found->transaction == es_compat_lock_vxid(lock).localTransactionId)
 			return true;
 	}
 	return false;
-}
-
-/*
- * Is this a wait for a lock on streams?  Answers of which kind, or NULL.  A session that wants
- * all streams waits first for transactions, one after the other, and only its entry says so.
- */
-static const char *
-look_at(const LockInstanceData *lock, Entry *entry, bool *named)
-{
-	LOCKTAG     tag = lock->locktag;
-	const char *kind = kind_of(&tag, lock->waitLockMode);
-	bool        is_transaction = tag.locktag_type == LOCKTAG_VIRTUALTRANSACTION ||
-						  tag.locktag_type == LOCKTAG_TRANSACTION; /* a prepared one */
-
-	*named = false;
-	if ((kind == NULL && !is_transaction) || !find_entry(lock, entry))
-		return kind;
-	if (is_transaction)
-		return entry->tag.locktag_field4 == ES_LOCK_ALL ? kind_of(&entry->tag, ExclusiveLock)
-														: NULL;
-	*named = memcmp(&tag, &entry->tag, sizeof(LOCKTAG)) == 0 && entry->stream_size > 0;
-	return kind;
-}
-
-static void
-put_wait(EsRows *rows, const LockInstanceData *lock)
-{
-	Entry       entry;
-	bool        named;
-	const char *kind = look_at(lock, &entry, &named);
-	Datum       values[ES_WAITING_NATTS];
-	bool        nulls[ES_WAITING_NATTS] = {false};
-
-	if (kind == NULL)
-		return;
-	values[0] = Int32GetDatum(lock->pid);
-	values[1] = CStringGetTextDatum(kind);
-	nulls[2] = nulls[3] = !named;
-	if (named)
-	{
-		values[2] = PointerGetDatum(cstring_to_text_with_len(entry.stream, entry.stream_size));
-		values[3] = PointerGetDatum(cstring_to_text_with_len(entry.tenant, entry.tenant_size));
-	}
-	values[4] = TimestampTzGetDatum(lock->waitStart);
-	nulls[4] = lock->waitStart == 0;
-	es_rows_put(rows, values, nulls);
-}
-
-/* es_stat_waiting: the sessions of this database that wait for a lock on streams. */
-Datum
-es_waiting(PG_FUNCTION_ARGS)
-{
-	EsRows    rows = es_rows_begin(fcinfo);
-	LockData *locks;
-
-	(void) es_status_check_monitor();
-	locks = GetLockStatusData();
-	for (int i = 0; i < locks->nelements; i++)
-	{
-		if (locks->locks[i].waitLockMode != NoLock && locks->locks[i].pid != 0)
-			put_wait(&rows, &locks->locks[i]);
-		CHECK_FOR_INTERRUPTS();
-	}
-	return (Datum) 0;
 }
