@@ -275,7 +275,7 @@ open_read(FunctionCallInfo fcinfo, Snapshot snapshot)
 	read->events = es_load_open(&store);
 	horizon = es_tick_horizon(snapshot);
 	es_epoch_check_cursor(store, after, false);
-	read->nchoices = es_read_index_choices(store, &read->names, read->choices);
+	read->nchoices = es_read_index_choices(&read->names, read->choices);
 	read->range.after = after;
 	read->range.before = Min(before, horizon + 1);
 	read->range.direction = backwards ? BackwardScanDirection : ForwardScanDirection;
@@ -406,7 +406,7 @@ expect_of_read(FunctionCallInfo fcinfo, const bool *known, const EsStore *store,
 	names.by[ES_BY_TENANT].n = 1;
 	if (!PG_ARGISNULL(9) && es_tenant_is_all(PG_GETARG_TEXT_PP(9)))
 		names.by[ES_BY_TENANT].n = es_tenants_allowed().n;
-	n = es_read_index_choices(store, &names, choices);
+	n = es_read_index_choices(&names, choices);
 	for (int i = 0; i < n; i++)
 		indexes[i] = choices[i].oid;
 	return n;

@@ -17,6 +17,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "access/transam.h"
 #include "catalog/pg_am.h"
 #include "utils/rel.h"
@@ -24,6 +25,7 @@
 #include "events.h"
 #include "layout.h"
 #include "read_index.h"
+#include "store.h"
 
 /* So many entries of a scan are looked at: less than a page has. */
 #define ES_SAMPLE 64
@@ -71,25 +73,47 @@ first_columns(Relation index, EsReadIndex *result)
 	return -1;
 }
 
-/* Notes the indexes that serve, one for each set of columns: the oldest. */
-void
-es_read_index_find(EsStore *store, Relation events)
+/* Finds the indexes that serve, one for each set of columns: the oldest. */
+static void
+find_indexes(Relation events, EsReadIndex *indexes)
 {
 	List     *list = RelationGetIndexList(events);
 	ListCell *cell;
 
-	memset(store->read_indexes, 0, sizeof(store->read_indexes));
+	memset(indexes, 0, ES_BY_SETS * sizeof(EsReadIndex));
 	foreach (cell, list)
 	{
 		Relation    index = index_open(lfirst_oid(cell), AccessShareLock);
 		EsReadIndex found;
 		int         set = first_columns(index, &found);
 
-		if (set >= 0 && !OidIsValid(store->read_indexes[set].oid))
-			store->read_indexes[set] = found;
+		if (set >= 0 && !OidIsValid(indexes[set].oid))
+			indexes[set] = found;
 		index_close(index, AccessShareLock);
 	}
 	list_free(list);
+}
+
+/* The indexes that serve, as this session knows them, by the set of their columns. */
+const EsReadIndex *
+es_read_index_all(void)
+{
+	static EsReadIndex indexes[ES_BY_SETS];
+	static uint64      known = 0; /* the generation of the store that they are of */
+	Oid                relid = es_store()->events;
+	uint64             generation = es_store_generation();
+
+	if (known != generation)
+	{
+		Relation events = table_open(relid, AccessShareLock);
+
+		known = 0;
+		find_indexes(events, indexes);
+		table_close(events, AccessShareLock);
+		/* a message that came while they were looked for leaves them to be looked for again */
+		known = generation;
+	}
+	return indexes;
 }
 
 bool
@@ -128,15 +152,16 @@ es_read_index_nscans(const EsReadIndex *index, const EsReadNames *names)
  * they are.
  */
 int
-es_read_index_choices(const EsStore *store, const EsReadNames *names, EsReadIndex *choices)
+es_read_index_choices(const EsReadNames *names, EsReadIndex *choices)
 {
-	int sets[ES_READ_INDEX_MAX_CHOICES];
-	int n = 0;
+	const EsReadIndex *indexes = es_read_index_all();
+	int                sets[ES_READ_INDEX_MAX_CHOICES];
+	int                n = 0;
 
 	/* a set that has another one in it has the higher number */
 	for (int set = ES_BY_SETS - 1; set >= 0; set--)
 	{
-		const EsReadIndex *index = &store->read_indexes[set];
+		const EsReadIndex *index = &indexes[set];
 		bool               wider = false;
 
 		if (!OidIsValid(index->oid) || es_read_index_nscans(index, names) > ES_READ_INDEX_MAX_SCANS)

@@ -9,7 +9,24 @@
 #include "utils/relcache.h"
 
 #include "scan.h"
-#include "store.h"
+
+/* What es_read may ask for by name, and so an index may begin with. */
+enum
+{
+	ES_BY_TENANT,
+	ES_BY_TYPE,
+	ES_BY_CATEGORY,
+	ES_BY_NATTS,
+	ES_BY_SETS = 1 << ES_BY_NATTS
+};
+
+/* An index that has the rows of one tenant, type, category or more in position order. */
+typedef struct EsReadIndex
+{
+	Oid oid;
+	int ncolumns;        /* that come before the position */
+	int by[ES_BY_NATTS]; /* these columns, as above */
+} EsReadIndex;
 
 /* More scans than this are not merged: the reader takes a wider index. */
 #define ES_READ_INDEX_MAX_SCANS 64
@@ -34,11 +51,11 @@ typedef struct EsReadRange
 	ScanDirection direction;
 } EsReadRange;
 
-extern void es_read_index_find(EsStore *store, Relation events);
+extern const EsReadIndex *es_read_index_all(void);
+
 extern bool es_read_index_has(const EsReadIndex *index, int by);
 extern int  es_read_index_nscans(const EsReadIndex *index, const EsReadNames *names);
-extern int  es_read_index_choices(const EsStore *store, const EsReadNames *names,
-								  EsReadIndex *choices);
+extern int  es_read_index_choices(const EsReadNames *names, EsReadIndex *choices);
 extern void es_read_index_seek(EsScan *scan, const EsReadIndex *index, const EsReadNames *names,
 							   int nth, const EsReadRange *range);
 extern int  es_read_index_narrowest(Relation events, const EsReadIndex *choices, int nchoices,

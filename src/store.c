@@ -46,7 +46,6 @@
 #include "errors.h"
 #include "guard.h"
 #include "layout.h"
-#include "read_index.h"
 #include "scan.h"
 #include "store.h"
 
@@ -311,8 +310,6 @@ es_store_find_indexes(EsStore *s, const EsTable *table)
 	if (table->nindexes == 0)
 		return;
 	rel = table_open(es_store_relid(s, table), AccessShareLock);
-	if (table->relid == offsetof(EsStore, events))
-		es_read_index_find(s, rel);
 	for (int i = 0; i < table->nindexes; i++)
 	{
 		const EsIndex *index = &table->indexes[i];

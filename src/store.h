@@ -18,24 +18,6 @@
 #define ES_SALT_COMMENT \
 	"A secret in the hashes that streams are locked by, for everybody may see locks."
 
-/* What es_read may ask for by name, and so an index may begin with. */
-enum
-{
-	ES_BY_TENANT,
-	ES_BY_TYPE,
-	ES_BY_CATEGORY,
-	ES_BY_NATTS,
-	ES_BY_SETS = 1 << ES_BY_NATTS
-};
-
-/* An index that has the rows of one tenant, type, category or more in position order. */
-typedef struct EsReadIndex
-{
-	Oid oid;
-	int ncolumns;        /* that come before the position */
-	int by[ES_BY_NATTS]; /* these columns, as above */
-} EsReadIndex;
-
 typedef struct EsStore
 {
 	Oid  owner; /* first: an offset of 0 means that there is none */
@@ -59,8 +41,7 @@ typedef struct EsStore
 	bool plain_before; /* es.events has no BEFORE INSERT triggers but ours */
 	bool plain_checks; /* es.events has no CHECK constraints but ours */
 
-	int64       salt;
-	EsReadIndex read_indexes[ES_BY_SETS]; /* by the set of their columns; 0: there is none */
+	int64 salt;
 } EsStore;
 
 extern const EsTable es_store_table;
