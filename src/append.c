@@ -43,9 +43,11 @@
 #include "name.h"
 #include "policy.h"
 #include "privilege.h"
+#include "sequence.h"
 #include "shared.h"
 #include "store.h"
 #include "text.h"
+#include "visible.h"
 #include "writer.h"
 
 /* Sets up the i-th stream of a request; the name has been checked. */
@@ -235,7 +237,7 @@ may_be_told(EsScan *scan)
 	return !es_policy_applies(scan->heap) ||
 		   (pg_class_aclcheck(RelationGetRelid(scan->heap), GetUserId(), ACL_SELECT) ==
 				ACLCHECK_OK &&
-			es_policy_shows(es_policy_read_begin(scan->heap, GetActiveSnapshot()), scan->slot));
+			es_visible_is(scan->heap, scan->slot));
 }
 
 static void
@@ -410,8 +412,8 @@ write_events(EsAppend *append, Relation events, const EsStore *store)
 
 	PG_TRY();
 	{
-		es_log_write(events, store, append->tenant, append->log, append->nstreams, append->events,
-					 append->nevents);
+		es_write(events, store, append->tenant, append->log, append->nstreams, append->events,
+				 append->nevents);
 	}
 	PG_CATCH();
 	{
@@ -424,7 +426,7 @@ write_events(EsAppend *append, Relation events, const EsStore *store)
 		if (is_violation(error, events, store->events_id))
 			is_repeated(append, events, store);
 		else if (is_violation(error, events, store->events_position))
-			es_log_raise_gone_back("The next position is already stored.");
+			es_sequence_raise_gone_back("The next position is already stored.");
 		ReThrowError(error);
 	}
 	PG_END_TRY();

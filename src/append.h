@@ -8,6 +8,7 @@
 #include "compat.h"
 #include "event.h"
 #include "log.h"
+#include "write.h"
 
 /* Meanings of an expected version below 1. */
 #define ES_EXPECT_NO_STREAM 0

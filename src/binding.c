@@ -32,7 +32,7 @@
 #include "name.h"
 #include "owner.h"
 #include "policy.h"
-#include "scan.h"
+#include "row.h"
 #include "store.h"
 #include "table.h"
 #include "tenants.h"
@@ -105,10 +105,10 @@ read_binding(TupleTableSlot *row)
 {
 	EsBinding binding = {0};
 
-	binding.role = text_to_cstring(es_scan_text(row, ES_BINDINGS_ROLE));
-	if (es_scan_int8(row, ES_BINDINGS_SYSTEM) == (int64) GetSystemIdentifier())
-		binding.oid = (Oid) es_scan_int8(row, ES_BINDINGS_ROLE_OID);
-	read_tenants(&binding, DatumGetArrayTypePCopy(es_scan_column(row, ES_BINDINGS_TENANTS)));
+	binding.role = text_to_cstring(es_row_text(row, ES_BINDINGS_ROLE));
+	if (es_row_int8(row, ES_BINDINGS_SYSTEM) == (int64) GetSystemIdentifier())
+		binding.oid = (Oid) es_row_int8(row, ES_BINDINGS_ROLE_OID);
+	read_tenants(&binding, DatumGetArrayTypePCopy(es_row_column(row, ES_BINDINGS_TENANTS)));
 	return binding;
 }
 
@@ -370,7 +370,7 @@ check_binding(EsTally *tally, TupleTableSlot *row)
 		!(OidIsValid(binding.oid) && SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(binding.oid))))
 		es_tally_found(tally, ES_VERIFY_WARNING, where,
 					   "It is bound to tenants, and there is no such role.");
-	if (!has_only_tenants(DatumGetArrayTypePCopy(es_scan_column(row, ES_BINDINGS_TENANTS))))
+	if (!has_only_tenants(DatumGetArrayTypePCopy(es_row_column(row, ES_BINDINGS_TENANTS))))
 		es_tally_found(tally, ES_VERIFY_ERROR, where, "It is bound to what no tenant is called.");
 }
 

@@ -33,7 +33,7 @@
 #include "owner.h"
 #include "policy.h"
 #include "privilege.h"
-#include "scan.h"
+#include "row.h"
 #include "settings.h"
 #include "tenant.h"
 #include "text.h"
@@ -246,9 +246,9 @@ read_channels(Relation rel, Snapshot snapshot, int *n)
 		if (*n == room)
 			channels = repalloc(channels, (room *= 2) * sizeof(EsChannel));
 		channels[*n] =
-			parse_options(DatumGetJsonbPCopy(es_scan_column(slot, ES_CHANNELS_OPTIONS)), &tenant);
-		channels[*n].name = text_to_cstring(es_scan_text(slot, ES_CHANNELS_NAME));
-		channels[*n].position = es_scan_int8(slot, ES_CHANNELS_POSITION);
+			parse_options(DatumGetJsonbPCopy(es_row_column(slot, ES_CHANNELS_OPTIONS)), &tenant);
+		channels[*n].name = text_to_cstring(es_row_text(slot, ES_CHANNELS_NAME));
+		channels[*n].position = es_row_int8(slot, ES_CHANNELS_POSITION);
 		(*n)++;
 	}
 	table_endscan(scan);
@@ -493,7 +493,7 @@ count_channels(const EsStore *store, const char *role)
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
-		text *creator = es_scan_text(slot, ES_CHANNELS_CREATED_BY);
+		text *creator = es_row_text(slot, ES_CHANNELS_CREATED_BY);
 
 		n +=
 			VARSIZE_ANY_EXHDR(creator) == length && memcmp(VARDATA_ANY(creator), role, length) == 0;
@@ -651,10 +651,10 @@ static void
 check_channel(EsVerify *verify, EsTally *tally, TupleTableSlot *row)
 {
 	char *where = psprintf("es.channels, channel \"%s\"",
-						   text_to_cstring(es_scan_text(row, ES_CHANNELS_NAME)));
-	char *role = text_to_cstring(es_scan_text(row, ES_CHANNELS_CREATED_BY));
+						   text_to_cstring(es_row_text(row, ES_CHANNELS_NAME)));
+	char *role = text_to_cstring(es_row_text(row, ES_CHANNELS_CREATED_BY));
 	char *said = es_verify_try(verify, ERRCODE_INVALID_PARAMETER_VALUE, try_options,
-							   DatumGetJsonbPCopy(es_scan_column(row, ES_CHANNELS_OPTIONS)));
+							   DatumGetJsonbPCopy(es_row_column(row, ES_CHANNELS_OPTIONS)));
 
 	if (said != NULL)
 		es_tally_found(tally, ES_VERIFY_ERROR, where, "Its options are wrong. %s", said);

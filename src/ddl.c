@@ -63,7 +63,6 @@
 #include "owner.h"
 #include "policy.h"
 #include "settings.h"
-#include "store.h"
 #include "table.h"
 
 #define EXTENSION        "pg_eventstore"

@@ -50,6 +50,7 @@
 #include "events.h"
 #include "lock.h"
 #include "log.h"
+#include "row.h"
 #include "scan.h"
 #include "sequence.h"
 #include "tick.h"
@@ -148,13 +149,13 @@ epoch_of(TupleTableSlot *slot)
 {
 	Epoch epoch;
 
-	epoch.number = es_scan_int4(slot, ES_EPOCHS_EPOCH);
-	epoch.last = es_scan_int8(slot, ES_EPOCHS_LAST_POSITION);
-	epoch.first = es_scan_int8(slot, ES_EPOCHS_FIRST_POSITION);
-	epoch.timeline = es_scan_int8(slot, ES_EPOCHS_TIMELINE);
-	epoch.system = es_scan_int8(slot, ES_EPOCHS_SYSTEM);
-	epoch.database = es_scan_int8(slot, ES_EPOCHS_DATABASE);
-	epoch.relation = es_scan_int8(slot, ES_EPOCHS_RELATION);
+	epoch.number = es_row_int4(slot, ES_EPOCHS_EPOCH);
+	epoch.last = es_row_int8(slot, ES_EPOCHS_LAST_POSITION);
+	epoch.first = es_row_int8(slot, ES_EPOCHS_FIRST_POSITION);
+	epoch.timeline = es_row_int8(slot, ES_EPOCHS_TIMELINE);
+	epoch.system = es_row_int8(slot, ES_EPOCHS_SYSTEM);
+	epoch.database = es_row_int8(slot, ES_EPOCHS_DATABASE);
+	epoch.relation = es_row_int8(slot, ES_EPOCHS_RELATION);
 	return epoch;
 }
 
@@ -287,15 +288,15 @@ write_epoch(const EsStore *store, const Epoch *epoch)
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsHeapTuple);
 	HeapTuple       tuple;
 
-	es_scan_begin_row(slot);
-	es_scan_put(slot, ES_EPOCHS_EPOCH, Int32GetDatum(epoch->number));
-	es_scan_put(slot, ES_EPOCHS_LAST_POSITION, Int64GetDatum(epoch->last));
-	es_scan_put(slot, ES_EPOCHS_FIRST_POSITION, Int64GetDatum(epoch->first));
-	es_scan_put(slot, ES_EPOCHS_TIMELINE, Int64GetDatum(epoch->timeline));
-	es_scan_put(slot, ES_EPOCHS_SYSTEM, Int64GetDatum(epoch->system));
-	es_scan_put(slot, ES_EPOCHS_DATABASE, Int64GetDatum(epoch->database));
-	es_scan_put(slot, ES_EPOCHS_RELATION, Int64GetDatum(epoch->relation));
-	es_scan_put(slot, ES_EPOCHS_OPENED_AT, TimestampTzGetDatum(GetCurrentTimestamp()));
+	es_row_clear(slot);
+	es_row_put(slot, ES_EPOCHS_EPOCH, Int32GetDatum(epoch->number));
+	es_row_put(slot, ES_EPOCHS_LAST_POSITION, Int64GetDatum(epoch->last));
+	es_row_put(slot, ES_EPOCHS_FIRST_POSITION, Int64GetDatum(epoch->first));
+	es_row_put(slot, ES_EPOCHS_TIMELINE, Int64GetDatum(epoch->timeline));
+	es_row_put(slot, ES_EPOCHS_SYSTEM, Int64GetDatum(epoch->system));
+	es_row_put(slot, ES_EPOCHS_DATABASE, Int64GetDatum(epoch->database));
+	es_row_put(slot, ES_EPOCHS_RELATION, Int64GetDatum(epoch->relation));
+	es_row_put(slot, ES_EPOCHS_OPENED_AT, TimestampTzGetDatum(GetCurrentTimestamp()));
 	tuple = heap_form_tuple(RelationGetDescr(rel), slot->tts_values, slot->tts_isnull);
 	heap_insert(rel, tuple, GetCurrentCommandId(true), HEAP_INSERT_FROZEN, NULL);
 	heap_freetuple(tuple);
@@ -523,7 +524,7 @@ check_hole(EsVerify *verify, EsTally *tally, const Epoch *epoch)
 		es_tally_found(tally, ES_VERIFY_ERROR, psprintf("es.epochs, epoch %d", epoch->number),
 					   "Position %lld is stored, and lies in the part that is lost, between "
 					   "%lld and %lld.",
-					   (long long) es_scan_int8(slot, ES_EVENTS_POSITION), (long long) epoch->last,
+					   (long long) es_row_int8(slot, ES_EVENTS_POSITION), (long long) epoch->last,
 					   (long long) epoch->first);
 	es_scan_end(scan);
 }

@@ -7,8 +7,7 @@
 
 #include "events.h"
 #include "filter.h"
-#include "scan.h"
-#include "store.h"
+#include "row.h"
 #include "text.h"
 
 static bool
@@ -22,15 +21,15 @@ begins_with(text *name, text *prefix)
 bool
 es_filter_wants(const EsFilter *filter, TupleTableSlot *event)
 {
-	TimestampTz at = es_scan_int8(event, ES_EVENTS_RECORDED_AT);
+	TimestampTz at = es_row_int8(event, ES_EVENTS_RECORDED_AT);
 
 	return at >= filter->since && at <= filter->until &&
 		   (filter->tenants.n < 0 ||
-			es_tenants_have(&filter->tenants, es_scan_text(event, ES_EVENTS_TENANT))) &&
+			es_tenants_have(&filter->tenants, es_row_text(event, ES_EVENTS_TENANT))) &&
 		   (filter->prefix == NULL ||
-			begins_with(es_scan_text(event, ES_EVENTS_STREAM), filter->prefix)) &&
-		   (filter->ncategories < 0 || es_text_is_among(es_scan_text(event, ES_EVENTS_CATEGORY),
+			begins_with(es_row_text(event, ES_EVENTS_STREAM), filter->prefix)) &&
+		   (filter->ncategories < 0 || es_text_is_among(es_row_text(event, ES_EVENTS_CATEGORY),
 														filter->categories, filter->ncategories)) &&
 		   (filter->ntypes < 0 ||
-			es_text_is_among(es_scan_text(event, ES_EVENTS_TYPE), filter->types, filter->ntypes));
+			es_text_is_among(es_row_text(event, ES_EVENTS_TYPE), filter->types, filter->ntypes));
 }

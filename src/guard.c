@@ -31,7 +31,6 @@
 #include "guard.h"
 #include "owner.h"
 #include "settings.h"
-#include "store.h"
 #include "table.h"
 #include "writer.h"
 

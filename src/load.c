@@ -8,7 +8,6 @@
  */
 #include "postgres.h"
 
-#include "access/relscan.h"
 #include "access/table.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -19,15 +18,14 @@
 
 #include "args.h"
 #include "events.h"
-#include "load.h"
 #include "log.h"
 #include "name.h"
-#include "policy.h"
-#include "privilege.h"
 #include "reader.h"
+#include "row.h"
 #include "rows.h"
 #include "store.h"
 #include "tenant.h"
+#include "visible.h"
 
 PG_FUNCTION_INFO_V1(es_load);
 PG_FUNCTION_INFO_V1(es_stream_version);
@@ -36,22 +34,6 @@ PG_FUNCTION_INFO_V1(es_event);
 PG_FUNCTION_INFO_V1(es_event_exists);
 PG_FUNCTION_INFO_V1(es_category);
 PG_FUNCTION_INFO_V1(es_key);
-
-/* Opens es.events for a reader, who must be allowed to. */
-Relation
-es_load_open(const EsStore **store)
-{
-	es_privilege_check_read(es_store()->events);
-	return es_store_open_events(AccessShareLock, store);
-}
-
-/* Makes a scan of es.events a reader's, whom policies may hide rows from (P1). */
-EsScan *
-es_load_scan(EsScan *scan)
-{
-	es_scan_filter(scan, es_policy_read_begin(scan->heap, scan->desc->xs_snapshot));
-	return scan;
-}
 
 /*
  * The first version whose recorded_at is not before a time, or is after it: a
@@ -67,7 +49,7 @@ first_version(EsScan *scan, text *tenant, text *stream, int64 last, TimestampTz 
 	{
 		int64           middle = low + (high - low) / 2;
 		TupleTableSlot *slot = es_log_seek_version(scan, tenant, stream, middle);
-		TimestampTz     at = slot == NULL ? DT_NOEND : es_scan_int8(slot, ES_EVENTS_RECORDED_AT);
+		TimestampTz     at = slot == NULL ? DT_NOEND : es_row_int8(slot, ES_EVENTS_RECORDED_AT);
 
 		if (after ? at > time : at >= time)
 			high = middle;
@@ -89,22 +71,21 @@ typedef struct Range
 static void
 bound_by_time(Range *range, EsScan *scan, text *tenant, text *stream)
 {
-	EsPolicyReader *policies = scan->policies;
 	TupleTableSlot *tail;
 	int64           last;
 
 	if (TIMESTAMP_IS_NOBEGIN(range->since) && TIMESTAMP_IS_NOEND(range->until))
 		return;
-	scan->policies = NULL; /* the search needs a row wherever there is one */
+	es_visible_search(scan, true); /* it needs a row wherever there is one */
 	tail = es_log_seek_tail(scan, tenant, stream);
-	last = tail == NULL ? 0 : es_scan_int8(tail, ES_EVENTS_VERSION);
+	last = tail == NULL ? 0 : es_row_int8(tail, ES_EVENTS_VERSION);
 	if (!TIMESTAMP_IS_NOBEGIN(range->since))
 		range->from =
 			Max(range->from, first_version(scan, tenant, stream, last, range->since, false));
 	if (!TIMESTAMP_IS_NOEND(range->until))
 		range->to =
 			Min(range->to, first_version(scan, tenant, stream, last, range->until, true) - 1);
-	scan->policies = policies;
+	es_visible_search(scan, false);
 }
 
 typedef struct Load
@@ -129,8 +110,8 @@ open_load(FunctionCallInfo fcinfo, Snapshot snapshot)
 
 	load->left = left;
 	load->direction = backwards ? BackwardScanDirection : ForwardScanDirection;
-	load->events = es_load_open(&store);
-	load->scan = es_load_scan(es_log_stream_scan(load->events, store, snapshot));
+	load->events = es_visible_open(&store);
+	load->scan = es_visible_scan(es_log_stream_scan(load->events, store, snapshot));
 	bound_by_time(&range, load->scan, tenant, stream);
 	es_log_seek_range(load->scan, tenant, stream, range.from, range.to);
 	return load;
@@ -170,7 +151,7 @@ indexes_of_load(void *reader, Oid *indexes)
 static int64
 removed_by_load(void *reader)
 {
-	return ((Load *) reader)->scan->hidden;
+	return es_visible_hidden(((Load *) reader)->scan);
 }
 
 static int
@@ -212,13 +193,13 @@ static bool
 read_column(text *stream, text *tenant, int64 version, AttrNumber column, int64 *value)
 {
 	const EsStore  *store;
-	Relation        events = es_load_open(&store);
-	EsScan         *scan = es_load_scan(es_log_stream_scan(events, store, GetActiveSnapshot()));
+	Relation        events = es_visible_open(&store);
+	EsScan         *scan = es_visible_scan(es_log_stream_scan(events, store, GetActiveSnapshot()));
 	TupleTableSlot *slot = version > 0 ? es_log_seek_version(scan, tenant, stream, version)
 									   : es_log_seek_tail(scan, tenant, stream);
 
 	if (slot != NULL)
-		*value = es_scan_int8(slot, column);
+		*value = es_row_int8(slot, column);
 	es_scan_end(scan);
 	table_close(events, NoLock);
 	return slot != NULL;
@@ -260,9 +241,9 @@ es_event(PG_FUNCTION_ARGS)
 	pg_uuid_t      *id = es_arg_id(fcinfo, 0);
 	text           *tenant = es_tenant_arg(fcinfo, 1);
 	const EsStore  *store;
-	Relation        events = es_load_open(&store);
+	Relation        events = es_visible_open(&store);
 	EsRows          rows = es_rows_begin(fcinfo);
-	EsScan         *scan = es_load_scan(es_log_id_scan(events, store, GetActiveSnapshot()));
+	EsScan         *scan = es_visible_scan(es_log_id_scan(events, store, GetActiveSnapshot()));
 	TupleTableSlot *slot = es_log_seek_id(scan, tenant, id);
 
 	if (slot != NULL)
@@ -279,8 +260,8 @@ es_event_exists(PG_FUNCTION_ARGS)
 	pg_uuid_t     *id = es_arg_id(fcinfo, 0);
 	text          *tenant = es_tenant_arg(fcinfo, 1);
 	const EsStore *store;
-	Relation       events = es_load_open(&store);
-	EsScan        *scan = es_load_scan(es_log_id_scan(events, store, GetActiveSnapshot()));
+	Relation       events = es_visible_open(&store);
+	EsScan        *scan = es_visible_scan(es_log_id_scan(events, store, GetActiveSnapshot()));
 	bool           exists = es_log_seek_id(scan, tenant, id) != NULL;
 
 	es_scan_end(scan);

@@ -1,10 +1,8 @@
 /*
  * log.c
- *		The log: all that reads or writes es.events.  Nothing outside this file
- *		relies on the log being one table with these indexes.
+ *		The log: where streams, events and the end of es.events are found.
  *
- * Keeps A1, A3 and A4: versions, positions and the time are given here, under
- * the streams' locks, from the newest committed state; P1: under the marker.
+ * Keeps A1 and A3: the tails of streams are read as of the newest committed state.
  */
 #include "postgres.h"
 
@@ -20,14 +18,10 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "epoch.h"
 #include "events.h"
 #include "log.h"
-#include "marker.h"
-#include "policy.h"
-#include "sequence.h"
+#include "row.h"
 #include "text.h"
-#include "writer.h"
 
 /* Columns of the index (tenant, stream, version) and of (tenant, id). */
 enum
@@ -109,20 +103,6 @@ es_log_seek_id(EsScan *scan, text *tenant, const pg_uuid_t *id)
 	return es_scan_next(scan, ForwardScanDirection);
 }
 
-/* Has this transaction, or one that it contains, written this row? */
-bool
-es_log_is_own(TupleTableSlot *slot)
-{
-	HeapTupleHeader header;
-
-	if (!TransactionIdIsValid(GetTopTransactionIdIfAny()))
-		return false;
-	header = ExecFetchSlotHeapTuple(slot, false, NULL)->t_data;
-	/* the number in a frozen row may be anybody's by now */
-	return !HeapTupleHeaderXminFrozen(header) &&
-		   TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetRawXmin(header));
-}
-
 /*
  * Would a REPEATABLE READ or SERIALIZABLE transaction see this row?  Its own
  * rows it may count as seen, even those of the running command.
@@ -132,7 +112,7 @@ is_visible(Relation events, TupleTableSlot *slot)
 {
 	return !IsolationUsesXactSnapshot() ||
 		   table_tuple_satisfies_snapshot(events, slot, GetTransactionSnapshot()) ||
-		   es_log_is_own(slot);
+		   es_row_is_own(slot);
 }
 
 /* A scan over the whole log. */
@@ -154,7 +134,7 @@ last_position(Relation events, const EsStore *store, Snapshot snapshot)
 	int64           position = 0;
 
 	if ((slot = es_scan_next(scan, BackwardScanDirection)) != NULL)
-		position = es_scan_int8(slot, ES_EVENTS_POSITION);
+		position = es_row_int8(slot, ES_EVENTS_POSITION);
 	es_scan_end(scan);
 	return position;
 }
@@ -202,9 +182,9 @@ es_log_tail(EsScan *scan, text *tenant, text *stream, int64 hint)
 		slot = es_log_seek_tail(scan, tenant, stream);
 	if (slot == NULL)
 		return tail;
-	tail.version = es_scan_int8(slot, ES_EVENTS_VERSION);
-	tail.position = es_scan_int8(slot, ES_EVENTS_POSITION);
-	tail.recorded_at = es_scan_int8(slot, ES_EVENTS_RECORDED_AT);
+	tail.version = es_row_int8(slot, ES_EVENTS_VERSION);
+	tail.position = es_row_int8(slot, ES_EVENTS_POSITION);
+	tail.recorded_at = es_row_int8(slot, ES_EVENTS_RECORDED_AT);
 	tail.visible = is_visible(scan->heap, slot);
 	return tail;
 }
@@ -249,110 +229,10 @@ es_log_find(EsScan *scan, text *tenant, const EsEvent *wanted, EsStored *stored)
 
 	if (slot == NULL)
 		return false;
-	stored->stream = es_scan_text(slot, ES_EVENTS_STREAM);
-	stored->version = es_scan_int8(slot, ES_EVENTS_VERSION);
-	stored->position = es_scan_int8(slot, ES_EVENTS_POSITION);
-	stored->same = es_same_text(es_scan_text(slot, ES_EVENTS_TYPE), wanted->type) &&
+	stored->stream = es_row_text(slot, ES_EVENTS_STREAM);
+	stored->version = es_row_int8(slot, ES_EVENTS_VERSION);
+	stored->position = es_row_int8(slot, ES_EVENTS_POSITION);
+	stored->same = es_same_text(es_row_text(slot, ES_EVENTS_TYPE), wanted->type) &&
 				   same_data(slot, wanted->data) && same_payload(slot, wanted->payload);
 	return true;
-}
-
-/* A4: the clock, but never earlier than the last event of any of the streams. */
-static TimestampTz
-clock_under_lock(const EsLogStream *streams, int nstreams)
-{
-	TimestampTz now = GetCurrentTimestamp();
-
-	for (int i = 0; i < nstreams; i++)
-		now = Max(now, streams[i].tail.recorded_at);
-	return now;
-}
-
-/* The sequence of positions must never go back: an error, not a disorder. */
-void
-es_log_raise_gone_back(const char *detail)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("the sequence of positions has gone back"), errdetail_internal("%s", detail),
-			 errhint("Run SELECT es_init() as the owner of the store, which repairs it.")));
-}
-
-/* Gives the next version and position to an event (A1, A4). */
-static void
-number_event(const EsStore *store, EsPositions *positions, EsLogStream *stream, EsEvent *event)
-{
-	event->version = ++stream->tail.version;
-	event->position = es_sequence_next(positions);
-	if (event->position > es_epoch_limit)
-		es_epoch_check_ahead(store, event->position, true);
-	es_marker_note(event->position);
-	if (event->position <= stream->tail.position)
-		es_log_raise_gone_back(
-			psprintf("The next position is %lld, and stream \"%s\" ends at position %lld.",
-					 (long long) event->position, text_to_cstring(stream->name),
-					 (long long) stream->tail.position));
-	stream->tail.position = event->position;
-}
-
-static void
-fill_slot(TupleTableSlot *slot, text *tenant, const EsLogStream *stream, TimestampTz recorded_at,
-		  const EsEvent *event)
-{
-	es_writer_put(slot, ES_EVENTS_POSITION, Int64GetDatum(event->position));
-	es_writer_put(slot, ES_EVENTS_VERSION, Int64GetDatum(event->version));
-	es_writer_put(slot, ES_EVENTS_RECORDED_AT, TimestampTzGetDatum(recorded_at));
-	es_writer_put(slot, ES_EVENTS_ID, UUIDPGetDatum(&event->id));
-	es_writer_put(slot, ES_EVENTS_TENANT, PointerGetDatum(tenant));
-	es_writer_put(slot, ES_EVENTS_STREAM, PointerGetDatum(stream->name));
-	es_writer_put(slot, ES_EVENTS_CATEGORY, PointerGetDatum(stream->category));
-	es_writer_put(slot, ES_EVENTS_TYPE, PointerGetDatum(event->type));
-	es_writer_put_pointer(slot, ES_EVENTS_DATA, event->data);
-	es_writer_put_pointer(slot, ES_EVENTS_METADATA, event->metadata);
-	es_writer_put_pointer(slot, ES_EVENTS_PAYLOAD, event->payload);
-}
-
-/*
- * Appends events in the order of the array, each to its stream, and fills in
- * their versions and positions.  The caller holds the streams' locks, has read
- * their tails under them, and holds RowExclusiveLock on es.events.  The marker
- * comes before the first position (P1), and an epoch before the marker (P6).
- *
- * Until all rows are stored, policies, constraints and indexes must not append behind the
- * tails that were read; AFTER triggers may, which fire at the end.  Where it raises, the
- * caller puts es_writer_firing back.
- */
-void
-es_log_write(Relation events, const EsStore *store, text *tenant, EsLogStream *streams,
-			 int nstreams, EsEvent *to_write, int nevents)
-{
-	EsFiring       writing = {RelationGetRelid(events), false, NULL, es_writer_firing};
-	EsPositions    positions = {.wanted = nevents};
-	EsPolicyCheck *policies;
-	TimestampTz    recorded_at;
-	EsWriter      *writer;
-
-	es_writer_firing = &writing;
-	policies = es_policy_check_begin(events);
-	es_epoch_check(store);
-	es_marker_take(&store);
-	positions.sequence = store->sequence;
-	recorded_at = clock_under_lock(streams, nstreams);
-	writer = es_writer_begin(events, nevents, store->plain_before, store->plain_checks, policies);
-
-	for (int i = 0; i < nevents; i++)
-	{
-		EsEvent     *event = &to_write[i];
-		EsLogStream *stream = &streams[event->stream];
-
-		number_event(store, &positions, stream, event);
-		if (!event->has_id)
-			es_uuid_generate(&event->id);
-		fill_slot(es_writer_next(writer), tenant, stream, recorded_at, event);
-		es_writer_add(writer);
-	}
-	es_writer_flush(writer);
-	es_writer_firing = writing.outer;
-	es_writer_end(writer);
-	es_policy_check_end(policies);
 }

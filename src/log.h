@@ -32,14 +32,6 @@ typedef struct EsStored
 	bool  same; /* type, data and payload are those that were asked for */
 } EsStored;
 
-/* What all events of one call have in common, and each stream. */
-typedef struct EsLogStream
-{
-	text  *name;
-	text  *category;
-	EsTail tail;
-} EsLogStream;
-
 extern EsScan *es_log_stream_scan(Relation events, const EsStore *store, Snapshot snapshot);
 extern EsScan *es_log_tail_scan(Relation events, const EsStore *store);
 extern EsScan *es_log_scan(Relation events, const EsStore *store, Snapshot snapshot);
@@ -50,16 +42,10 @@ extern TupleTableSlot *es_log_seek_tail(EsScan *scan, text *tenant, text *stream
 extern TupleTableSlot *es_log_seek_version(EsScan *scan, text *tenant, text *stream, int64 version);
 extern TupleTableSlot *es_log_seek_id(EsScan *scan, text *tenant, const pg_uuid_t *id);
 
-extern bool   es_log_is_own(TupleTableSlot *slot);
 extern int64  es_log_head(Relation events, const EsStore *store, Snapshot snapshot);
 extern int64  es_log_last_position(Relation events, const EsStore *store);
 extern int64  es_log_last_prepared(Relation events, const EsStore *store);
 extern EsTail es_log_tail(EsScan *scan, text *tenant, text *stream, int64 hint);
 extern bool   es_log_find(EsScan *scan, text *tenant, const EsEvent *wanted, EsStored *stored);
-
-pg_noreturn extern void es_log_raise_gone_back(const char *detail);
-
-extern void es_log_write(Relation events, const EsStore *store, text *tenant, EsLogStream *streams,
-						 int nstreams, EsEvent *to_write, int nevents);
 
 #endif

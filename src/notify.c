@@ -31,8 +31,8 @@
 #include "channel.h"
 #include "events.h"
 #include "notify.h"
+#include "row.h"
 #include "scan.h"
-#include "tenant.h"
 #include "uuid.h"
 
 /* A notification must be shorter than this (NOTIFY_PAYLOAD_MAX_LENGTH). */
@@ -141,18 +141,17 @@ add_place(StringInfo buf, TupleTableSlot *event)
 {
 	char time[MAXDATELEN + 1];
 
-	(void) JsonEncodeDateTime(time, es_scan_column(event, ES_EVENTS_RECORDED_AT), TIMESTAMPTZOID,
+	(void) JsonEncodeDateTime(time, es_row_column(event, ES_EVENTS_RECORDED_AT), TIMESTAMPTZOID,
 							  NULL);
 	appendStringInfo(buf, "{\"position\": %lld, ",
-					 (long long) es_scan_int8(event, ES_EVENTS_POSITION));
-	add_text(buf, "stream", es_scan_text(event, ES_EVENTS_STREAM));
-	appendStringInfo(buf, "\"version\": %lld, ",
-					 (long long) es_scan_int8(event, ES_EVENTS_VERSION));
-	add_text(buf, "type", es_scan_text(event, ES_EVENTS_TYPE));
+					 (long long) es_row_int8(event, ES_EVENTS_POSITION));
+	add_text(buf, "stream", es_row_text(event, ES_EVENTS_STREAM));
+	appendStringInfo(buf, "\"version\": %lld, ", (long long) es_row_int8(event, ES_EVENTS_VERSION));
+	add_text(buf, "type", es_row_text(event, ES_EVENTS_TYPE));
 	appendStringInfo(buf, "\"recorded_at\": \"%s\", \"id\": \"%s\", ", time,
-					 es_uuid_text(DatumGetUUIDP(es_scan_column(event, ES_EVENTS_ID))));
-	if (VARSIZE_ANY_EXHDR(es_scan_text(event, ES_EVENTS_TENANT)) > 0)
-		add_text(buf, "tenant", es_scan_text(event, ES_EVENTS_TENANT));
+					 es_uuid_text(DatumGetUUIDP(es_row_column(event, ES_EVENTS_ID))));
+	if (VARSIZE_ANY_EXHDR(es_row_text(event, ES_EVENTS_TENANT)) > 0)
+		add_text(buf, "tenant", es_row_text(event, ES_EVENTS_TENANT));
 }
 
 static void
@@ -194,7 +193,7 @@ event_json(TupleTableSlot *event)
 static int
 tell_event(const EsStore *store, EsChannels *channels, TupleTableSlot *event)
 {
-	int64 position = es_scan_int8(event, ES_EVENTS_POSITION);
+	int64 position = es_row_int8(event, ES_EVENTS_POSITION);
 	char *json = NULL;
 	int   sent = 0;
 
@@ -206,7 +205,7 @@ tell_event(const EsStore *store, EsChannels *channels, TupleTableSlot *event)
 			continue;
 		channel->count++;
 		if (channel->kind != ES_CHANNEL_EVENT ||
-			es_binding_has(es_binding_all(), es_scan_text(event, ES_EVENTS_TENANT)))
+			es_binding_has(es_binding_all(), es_row_text(event, ES_EVENTS_TENANT)))
 			continue;
 		if (json == NULL)
 			json = event_json(event);
@@ -289,7 +288,7 @@ es_notify_range(const EsStore *store, EsChannels *channels, int64 after, int64 u
 		work += ES_NOTIFY_READ + channels->n + (int64) told * ES_NOTIFY_CARRY;
 		if (carried >= max_events || work >= ES_NOTIFY_WORK)
 		{
-			to = es_scan_int8(event, ES_EVENTS_POSITION);
+			to = es_row_int8(event, ES_EVENTS_POSITION);
 			break;
 		}
 		CHECK_FOR_INTERRUPTS();

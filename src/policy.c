@@ -12,36 +12,25 @@
  * They sleep until es_grant_tenant() turns row-level security on for the first time: a
  * store without tenants pays nothing for them, and pg_dump by a reader goes on working.
  *
- * The functions read and write es.events without the executor.  Of our own policies
- * they keep the sense themselves (tenant.c).  Where there are others that apply to the
- * caller, the executor is asked: for each row that a reader finds, by a plan that runs
- * as the caller, whether he may see it; for each row that is appended, by the checks
- * of an INSERT that is planned as the caller's and never run.
+ * The functions read and write es.events without the executor.  Of our own policies they keep
+ * the sense themselves (tenant.c); of others that apply to the caller, visible.c asks the executor.
  */
 #include "postgres.h"
 
 #include "access/table.h"
-#include "access/xact.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_type.h"
 #include "commands/policy.h"
-#include "executor/executor.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "nodes/execnodes.h"
-#include "parser/analyze.h"
 #include "rewrite/rowsecurity.h"
-#include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
-#include "utils/snapmgr.h"
 
 #include "events.h"
 #include "owner.h"
 #include "policy.h"
-#include "scan.h"
 #include "store.h"
 #include "table.h"
 #include "table_lock.h"
@@ -224,134 +213,4 @@ es_policy_applies(Relation events)
 
 	return events->rd_rel->relrowsecurity &&
 		   check_enable_rls(relid, InvalidOid, false) == RLS_ENABLED && es_policy_is_foreign(relid);
-}
-
-/*
- * A statement about es.events as the current role's: its policies and its privileges.
- * The table is looked up as the store's owner, for the functions ask nobody for USAGE
- * of the schema.
- */
-static PlannedStmt *
-plan_for_caller(const char *text, const Oid *types, int ntypes)
-{
-	EsIdentity caller = es_owner_assume(es_store()->owner);
-	RawStmt   *raw = linitial_node(RawStmt, pg_parse_query(text));
-	Query     *query = parse_analyze_fixedparams(raw, text, types, ntypes, NULL);
-	List      *queries;
-
-	es_owner_resume(caller);
-	queries = pg_rewrite_query(query);
-	if (list_length(queries) != 1)
-		elog(ERROR, "unexpected rules on table \"es.events\"");
-	return pg_plan_query(linitial_node(Query, queries), text, CURSOR_OPT_NO_SCROLL, NULL);
-}
-
-static QueryDesc *
-start(const char *text, const Oid *types, ParamListInfo params, Snapshot snapshot)
-{
-	QueryDesc *query;
-
-	query = CreateQueryDesc(plan_for_caller(text, types, params == NULL ? 0 : params->numParams),
-							text, snapshot, InvalidSnapshot, None_Receiver, params, NULL, 0);
-	ExecutorStart(query, EXEC_FLAG_SKIP_TRIGGERS);
-	return query;
-}
-
-static void
-finish(QueryDesc *query)
-{
-	ExecutorFinish(query);
-	ExecutorEnd(query);
-	FreeQueryDesc(query);
-}
-
-/* A SELECT of one row by its position, to be run again for each. */
-struct EsPolicyReader
-{
-	QueryDesc    *query;
-	ParamListInfo params;
-};
-
-/* Prepares to ask which rows the current role may see; NULL where it may see all. */
-EsPolicyReader *
-es_policy_read_begin(Relation events, Snapshot snapshot)
-{
-	static const Oid types[] = {INT8OID};
-	EsPolicyReader  *reader;
-
-	if (!es_policy_applies(events))
-		return NULL;
-	reader = palloc(sizeof(EsPolicyReader));
-	reader->params = makeParamList(1);
-	reader->params->params[0].ptype = INT8OID;
-	reader->params->params[0].isnull = false;
-	reader->query = start("SELECT FROM es.events WHERE position OPERATOR(pg_catalog.=) $1", types,
-						  reader->params, snapshot);
-	return reader;
-}
-
-/* May he see this row? */
-bool
-es_policy_shows(EsPolicyReader *reader, TupleTableSlot *event)
-{
-	EState         *estate = reader->query->estate;
-	MemoryContext   old = MemoryContextSwitchTo(estate->es_query_cxt);
-	TupleTableSlot *row;
-
-	reader->params->params[0].value = es_scan_column(event, ES_EVENTS_POSITION);
-	ExecReScan(reader->query->planstate);
-	row = ExecProcNode(reader->query->planstate);
-	MemoryContextSwitchTo(old);
-	return !TupIsNull(row);
-}
-
-void
-es_policy_read_end(EsPolicyReader *reader)
-{
-	if (reader == NULL)
-		return;
-	finish(reader->query);
-	pfree(reader);
-}
-
-/* An INSERT that stands ready and never runs. */
-struct EsPolicyCheck
-{
-	QueryDesc     *query;
-	ResultRelInfo *rri;
-};
-
-/* Prepares to check rows that the current role appends; NULL where there is nothing to check. */
-EsPolicyCheck *
-es_policy_check_begin(Relation events)
-{
-	EsPolicyCheck *check;
-
-	if (!es_policy_applies(events))
-		return NULL;
-	check = palloc(sizeof(EsPolicyCheck));
-	check->query =
-		start("INSERT INTO es.events (position) VALUES (1)", NULL, NULL, GetActiveSnapshot());
-	check->rri = castNode(ModifyTableState, check->query->planstate)->resultRelInfo;
-	return check;
-}
-
-/* Raises 42501 where the policies do not let the current role write the row. */
-void
-es_policy_check(EsPolicyCheck *check, TupleTableSlot *event)
-{
-	EState *estate = check->query->estate;
-
-	if (check->rri->ri_WithCheckOptions != NIL)
-		ExecWithCheckOptions(WCO_RLS_INSERT_CHECK, check->rri, event, estate);
-	ResetPerTupleExprContext(estate);
-}
-
-void
-es_policy_check_end(EsPolicyCheck *check)
-{
-	if (check == NULL)
-		return;
-	finish(check->query);
-	pfree(check);
 }

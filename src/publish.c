@@ -98,9 +98,10 @@ static void
 check_not_back(const EsTick *before, int64 last)
 {
 	if (last < before->position || last < before->last_position)
-		es_log_raise_gone_back(psprintf("The last position that was given is %lld, and the horizon "
-										"is at %lld.",
-										(long long) last, (long long) before->position));
+		es_sequence_raise_gone_back(
+			psprintf("The last position that was given is %lld, and the horizon "
+					 "is at %lld.",
+					 (long long) last, (long long) before->position));
 }
 
 /*

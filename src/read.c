@@ -30,17 +30,17 @@
 #include "epoch.h"
 #include "events.h"
 #include "filter.h"
-#include "load.h"
 #include "log.h"
 #include "name.h"
-#include "policy.h"
 #include "read_index.h"
 #include "reader.h"
+#include "row.h"
 #include "rows.h"
 #include "store.h"
 #include "tenant.h"
 #include "text.h"
 #include "tick.h"
+#include "visible.h"
 
 PG_FUNCTION_INFO_V1(es_read);
 PG_FUNCTION_INFO_V1(es_head);
@@ -70,7 +70,7 @@ advance(const Merge *merge, Branch *branch)
 	branch->slot = es_scan_next(branch->scan, merge->direction);
 	/* one that is alone is compared with none */
 	if (branch->slot != NULL && merge->n > 1)
-		branch->position = es_scan_int8(branch->slot, ES_EVENTS_POSITION);
+		branch->position = es_row_int8(branch->slot, ES_EVENTS_POSITION);
 }
 
 /* The branch that comes next in position order, or NULL at the end. */
@@ -110,26 +110,26 @@ read_filter(FunctionCallInfo fcinfo)
 
 typedef struct Read
 {
-	Relation        events;
-	Snapshot        snapshot;
-	EsPolicyReader *policies; /* of all scans */
-	EsFilter        asked;
-	EsFilter        filter; /* what the present index does not sort out of that */
-	EsReadNames     names;
-	EsReadRange     range; /* what the present merge began with */
-	EsReadIndex     choices[ES_READ_INDEX_MAX_CHOICES];
-	int             nchoices;
-	int             present;
-	int             nused; /* indexes that have been read by, each once */
-	Oid             used[ES_READ_INDEX_MAX_CHOICES];
-	Merge           merge;
-	Branch         *current;   /* whose row was the last answer */
-	bool            wants_all; /* the filter hardly ever refuses a row */
-	int64           left;
-	int64           patience; /* rows until the next look around; 0: there is nothing else */
-	int64           pause;    /* what it was at the last one */
-	int64           removed;  /* rows that were looked at and not answered */
-	MemoryContext   scratch;  /* of the filter, for one row */
+	Relation      events;
+	Snapshot      snapshot;
+	EsVisible    *visible;
+	EsFilter      asked;
+	EsFilter      filter; /* what the present index does not sort out of that */
+	EsReadNames   names;
+	EsReadRange   range; /* what the present merge began with */
+	EsReadIndex   choices[ES_READ_INDEX_MAX_CHOICES];
+	int           nchoices;
+	int           present;
+	int           nused; /* indexes that have been read by, each once */
+	Oid           used[ES_READ_INDEX_MAX_CHOICES];
+	Merge         merge;
+	Branch       *current;   /* whose row was the last answer */
+	bool          wants_all; /* the filter hardly ever refuses a row */
+	int64         left;
+	int64         patience; /* rows until the next look around; 0: there is nothing else */
+	int64         pause;    /* what it was at the last one */
+	int64         removed;  /* rows that were looked at and not answered */
+	MemoryContext scratch;  /* of the filter, for one row */
 } Read;
 
 /* Is there nothing left to filter by but the tenant? */
@@ -186,8 +186,7 @@ static void
 open_branch(Read *read, Branch *branch, const EsReadIndex *index, int nth)
 {
 	branch->scan = es_scan_begin(read->events, index->oid, read->snapshot, index->ncolumns + 2);
-	es_scan_filter(branch->scan, read->policies);
-	branch->scan->swap.strict = true; /* published rows are older than the tick that is seen */
+	(void) es_visible_filter(branch->scan, read->visible);
 	es_read_index_seek(branch->scan, index, &read->names, nth, &read->range);
 }
 
@@ -221,13 +220,7 @@ static void
 close_merge(Read *read)
 {
 	for (int i = 0; i < read->merge.n; i++)
-	{
-		EsScan *scan = read->merge.branches[i].scan;
-
-		read->removed += scan->hidden;
-		scan->policies = NULL; /* they outlive it */
-		es_scan_end(scan);
-	}
+		es_scan_end(read->merge.branches[i].scan);
 	pfree(read->merge.branches);
 }
 
@@ -239,7 +232,7 @@ close_merge(Read *read)
 static pg_noinline void
 look_around(Read *read)
 {
-	int64 position = es_scan_int8(read->current->slot, ES_EVENTS_POSITION);
+	int64 position = es_row_int8(read->current->slot, ES_EVENTS_POSITION);
 	int   best;
 
 	if (ScanDirectionIsForward(read->range.direction))
@@ -272,7 +265,7 @@ open_read(FunctionCallInfo fcinfo, Snapshot snapshot)
 	read->asked = filter;
 	read->names = asked_names(&filter);
 	read->left = left;
-	read->events = es_load_open(&store);
+	read->events = es_visible_open(&store);
 	horizon = es_tick_horizon(snapshot);
 	es_epoch_check_cursor(store, after, false);
 	read->nchoices = es_read_index_choices(&read->names, read->choices);
@@ -280,7 +273,7 @@ open_read(FunctionCallInfo fcinfo, Snapshot snapshot)
 	read->range.before = Min(before, horizon + 1);
 	read->range.direction = backwards ? BackwardScanDirection : ForwardScanDirection;
 	read->snapshot = snapshot;
-	read->policies = es_policy_read_begin(read->events, snapshot);
+	read->visible = es_visible_begin(read->events, snapshot, true);
 	read->pause = ES_PATIENCE;
 	read->patience = read->nchoices > 1 ? ES_PATIENCE : 0;
 	open_merge(read, 0);
@@ -297,7 +290,7 @@ static bool
 is_of_tenant(const EsTenants *tenants, TupleTableSlot *event)
 {
 	struct varlena *tenant =
-		(struct varlena *) DatumGetPointer(es_scan_column(event, ES_EVENTS_TENANT));
+		(struct varlena *) DatumGetPointer(es_row_column(event, ES_EVENTS_TENANT));
 
 	return tenants->n < 0 ||
 		   (tenants->n == 1 && !VARATT_IS_COMPRESSED(tenant) && !VARATT_IS_EXTERNAL(tenant) &&
@@ -353,7 +346,7 @@ close_read(void *reader)
 	Read *read = reader;
 
 	close_merge(read);
-	es_policy_read_end(read->policies);
+	es_visible_end(read->visible);
 	table_close(read->events, NoLock);
 	MemoryContextDelete(read->scratch);
 	pfree(read);
@@ -373,11 +366,8 @@ static int64
 removed_by_read(void *reader)
 {
 	Read *read = reader;
-	int64 removed = read->removed;
 
-	for (int i = 0; i < read->merge.n; i++)
-		removed += read->merge.branches[i].scan->hidden;
-	return removed;
+	return read->removed + es_visible_count(read->visible);
 }
 
 /* How many names an argument has at most; -1 for NULL. */
@@ -444,16 +434,16 @@ Datum
 es_head(PG_FUNCTION_ARGS)
 {
 	const EsStore  *store;
-	Relation        events = es_load_open(&store);
+	Relation        events = es_visible_open(&store);
 	EsTenants       tenants = es_tenants_allowed();
-	EsScan         *scan = es_load_scan(es_log_scan(events, store, GetActiveSnapshot()));
+	EsScan         *scan = es_visible_scan(es_log_scan(events, store, GetActiveSnapshot()));
 	TupleTableSlot *slot;
 	int64           head = 0;
 
 	while (head == 0 && (slot = es_scan_next(scan, BackwardScanDirection)) != NULL)
 	{
-		if (es_tenants_have(&tenants, es_scan_text(slot, ES_EVENTS_TENANT)))
-			head = es_scan_int8(slot, ES_EVENTS_POSITION);
+		if (es_tenants_have(&tenants, es_row_text(slot, ES_EVENTS_TENANT)))
+			head = es_row_int8(slot, ES_EVENTS_POSITION);
 		CHECK_FOR_INTERRUPTS();
 	}
 	es_scan_end(scan);

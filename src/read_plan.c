@@ -40,7 +40,6 @@
 #include "events.h"
 #include "read_node.h"
 #include "read_plan.h"
-#include "store.h"
 
 PG_FUNCTION_INFO_V1(es_read_support);
 

@@ -14,7 +14,6 @@
 
 #include "events.h"
 #include "rows.h"
-#include "store.h"
 
 const AttrNumber es_rows_event[ES_EVENT_ROW_NATTS] = {
 	ES_EVENTS_VERSION,     ES_EVENTS_TYPE, ES_EVENTS_DATA,     ES_EVENTS_METADATA,

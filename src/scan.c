@@ -16,7 +16,6 @@
 #include "access/tableam.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
-#include "storage/predicate.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -46,10 +45,7 @@ es_scan_begin_open(Relation heap, Relation index, Snapshot snapshot, int nkeys)
 	scan->desc = es_compat_index_beginscan(heap, index, snapshot, nkeys);
 	scan->slot = table_slot_create(heap, NULL);
 	scan->desc->numberOfKeys = 0; /* none is set */
-	scan->filtered = false;
-	scan->policies = NULL;
-	scan->swap.snapshot = NULL;
-	scan->hidden = 0;
+	scan->filter = NULL;
 	scan->nkeys = 0;
 	scan->max_keys = nkeys;
 	return scan;
@@ -107,36 +103,13 @@ es_scan_seek(EsScan *scan)
 	scan->nkeys = 0;
 }
 
-/*
- * Makes it a reader's scan of es.events: what policies hide is passed over, and where
- * the snapshot does not know the table's file, every row is looked at (swap.c).
- */
+/* Reads on with another snapshot; the keys stay. */
 void
-es_scan_filter(EsScan *scan, EsPolicyReader *policies)
+es_scan_read_as(EsScan *scan, Snapshot snapshot)
 {
-	Snapshot snapshot = scan->desc->xs_snapshot;
-
-	scan->policies = policies;
-	if (es_swap_begin(&scan->swap, scan->heap, snapshot))
-	{
-		/* SnapshotSelf takes no predicate locks */
-		PredicateLockRelation(scan->heap, snapshot);
-		scan->desc->xs_snapshot = SnapshotSelf;
-		/* an access method may remember what kind of snapshot it is; the keys stay */
-		index_rescan(scan->desc, NULL, scan->desc->numberOfKeys, NULL, 0);
-	}
-	scan->filtered = scan->policies != NULL || scan->swap.snapshot != NULL;
-}
-
-static bool
-shows(EsScan *scan)
-{
-	if (scan->swap.snapshot != NULL && !es_swap_shows(&scan->swap, scan->slot))
-		return false;
-	if (scan->policies == NULL || es_policy_shows(scan->policies, scan->slot))
-		return true;
-	scan->hidden++;
-	return false;
+	scan->desc->xs_snapshot = snapshot;
+	/* an access method may remember what kind of snapshot it is */
+	index_rescan(scan->desc, NULL, scan->desc->numberOfKeys, NULL, 0);
 }
 
 /* The next row in this direction that the reader may see, or NULL. */
@@ -145,7 +118,7 @@ es_scan_next(EsScan *scan, ScanDirection direction)
 {
 	while (index_getnext_slot(scan->desc, direction, scan->slot))
 	{
-		if (!scan->filtered || shows(scan))
+		if (scan->filter == NULL || scan->filter->shows(scan->filter, scan->slot))
 			return scan->slot;
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -181,7 +154,8 @@ es_scan_next_entry(EsScan *scan, ScanDirection direction, AttrNumber column, int
 void
 es_scan_end(EsScan *scan)
 {
-	es_policy_read_end(scan->policies);
+	if (scan->filter != NULL && scan->filter->end != NULL)
+		scan->filter->end(scan->filter);
 	ExecDropSingleTupleTableSlot(scan->slot);
 	index_endscan(scan->desc);
 	index_close(scan->index, NoLock);

@@ -176,3 +176,13 @@ es_sequence_next(EsPositions *positions)
 		take_ahead(positions, positions->wanted - 1);
 	return position;
 }
+
+/* The sequence of positions must never go back: an error, not a disorder. */
+void
+es_sequence_raise_gone_back(const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the sequence of positions has gone back"), errdetail_internal("%s", detail),
+			 errhint("Run SELECT es_init() as the owner of the store, which repairs it.")));
+}

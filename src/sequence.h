@@ -19,6 +19,8 @@ typedef struct EsPositions
 
 extern const EsTable es_positions;
 
+pg_noreturn extern void es_sequence_raise_gone_back(const char *detail);
+
 extern int64 es_sequence_last(Oid sequence, XLogRecPtr *logged);
 extern bool  es_sequence_is_plain(Oid sequence);
 extern int64 es_sequence_next(EsPositions *positions);

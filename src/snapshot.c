@@ -23,18 +23,19 @@
 
 #include "args.h"
 #include "events.h"
-#include "load.h"
 #include "lock.h"
 #include "log.h"
 #include "name.h"
 #include "privilege.h"
 #include "reader.h"
+#include "row.h"
 #include "rows.h"
 #include "snapshot.h"
 #include "store.h"
 #include "tenant.h"
 #include "text.h"
 #include "verify.h"
+#include "visible.h"
 #include "writer.h"
 
 PG_FUNCTION_INFO_V1(es_snapshot);
@@ -163,14 +164,14 @@ insert_row(Relation snapshots, const EsSnapshot *snapshot)
 	EsWriter       *writer = es_writer_begin(snapshots, 1, false, false, NULL);
 	TupleTableSlot *slot = es_writer_next(writer);
 
-	es_writer_put(slot, ES_SNAPSHOTS_VERSION, Int64GetDatum(snapshot->version));
-	es_writer_put(slot, ES_SNAPSHOTS_CREATED_AT, TimestampTzGetDatum(GetCurrentTimestamp()));
-	es_writer_put(slot, ES_SNAPSHOTS_SCHEMA_VERSION, Int32GetDatum(snapshot->schema_version));
-	es_writer_put_pointer(slot, ES_SNAPSHOTS_TENANT, snapshot->tenant);
-	es_writer_put_pointer(slot, ES_SNAPSHOTS_STREAM, snapshot->stream);
-	es_writer_put_pointer(slot, ES_SNAPSHOTS_CATEGORY, es_name_category(snapshot->stream));
-	es_writer_put_pointer(slot, ES_SNAPSHOTS_STATE, snapshot->state);
-	es_writer_put_pointer(slot, ES_SNAPSHOTS_PAYLOAD, snapshot->payload);
+	es_row_put(slot, ES_SNAPSHOTS_VERSION, Int64GetDatum(snapshot->version));
+	es_row_put(slot, ES_SNAPSHOTS_CREATED_AT, TimestampTzGetDatum(GetCurrentTimestamp()));
+	es_row_put(slot, ES_SNAPSHOTS_SCHEMA_VERSION, Int32GetDatum(snapshot->schema_version));
+	es_row_put_pointer(slot, ES_SNAPSHOTS_TENANT, snapshot->tenant);
+	es_row_put_pointer(slot, ES_SNAPSHOTS_STREAM, snapshot->stream);
+	es_row_put_pointer(slot, ES_SNAPSHOTS_CATEGORY, es_name_category(snapshot->stream));
+	es_row_put_pointer(slot, ES_SNAPSHOTS_STATE, snapshot->state);
+	es_row_put_pointer(slot, ES_SNAPSHOTS_PAYLOAD, snapshot->payload);
 	es_writer_add(writer);
 	es_writer_end(writer);
 }
@@ -186,7 +187,7 @@ replace(Relation snapshots, const EsStore *store, const EsSnapshot *snapshot)
 	seek(scan, snapshot->tenant, snapshot->stream, snapshot->schema_version,
 		 snapshot->schema_version);
 	slot = es_scan_next(scan, ForwardScanDirection);
-	if (slot != NULL && es_scan_int8(slot, ES_SNAPSHOTS_VERSION) > snapshot->version)
+	if (slot != NULL && es_row_int8(slot, ES_SNAPSHOTS_VERSION) > snapshot->version)
 		newest = false;
 	else if (slot != NULL)
 		(void) delete_row(snapshots, slot);
@@ -289,10 +290,10 @@ find_newest(EsScan *scan, text *tenant, text *stream, bool any, int32 schema_ver
 		seek(scan, tenant, stream, PG_INT32_MIN, PG_INT32_MAX);
 		while ((slot = es_scan_next(scan, ForwardScanDirection)) != NULL)
 		{
-			if (es_scan_int8(slot, ES_SNAPSHOTS_VERSION) >= newest)
+			if (es_row_int8(slot, ES_SNAPSHOTS_VERSION) >= newest)
 			{
-				newest = es_scan_int8(slot, ES_SNAPSHOTS_VERSION);
-				of = es_scan_int4(slot, ES_SNAPSHOTS_SCHEMA_VERSION);
+				newest = es_row_int8(slot, ES_SNAPSHOTS_VERSION);
+				of = es_row_int4(slot, ES_SNAPSHOTS_SCHEMA_VERSION);
 			}
 		}
 		if (newest == 0)
@@ -366,7 +367,7 @@ fill_snapshot(EsRow *row, TupleTableSlot *slot)
 	values[0] = CStringGetTextDatum("snapshot");
 	values[1] = slot_getattr(slot, ES_SNAPSHOTS_VERSION, &nulls[1]);
 	values[3] = slot_getattr(slot, ES_SNAPSHOTS_STATE, &nulls[3]);
-	values[4] = snapshot_metadata(es_scan_int4(slot, ES_SNAPSHOTS_SCHEMA_VERSION));
+	values[4] = snapshot_metadata(es_row_int4(slot, ES_SNAPSHOTS_SCHEMA_VERSION));
 	values[5] = slot_getattr(slot, ES_SNAPSHOTS_CREATED_AT, &nulls[5]);
 	values[8] = slot_getattr(slot, ES_SNAPSHOTS_PAYLOAD, &nulls[8]);
 	nulls[0] = nulls[4] = false;
@@ -383,12 +384,12 @@ seek_behind_snapshot(Rehydrate *rehydrate, text *tenant, text *stream)
 
 	if (slot != NULL)
 	{
-		int64           version = es_scan_int8(slot, ES_SNAPSHOTS_VERSION);
+		int64           version = es_row_int8(slot, ES_SNAPSHOTS_VERSION);
 		TupleTableSlot *event;
 
 		es_log_seek_range(rehydrate->tail, tenant, stream, version, PG_INT64_MAX);
 		event = es_scan_next(rehydrate->tail, ForwardScanDirection);
-		if (event != NULL && es_scan_int8(event, ES_EVENTS_VERSION) == version)
+		if (event != NULL && es_row_int8(event, ES_EVENTS_VERSION) == version)
 			return;
 		rehydrate->snapshot = NULL;
 	}
@@ -404,8 +405,8 @@ open_rehydrate(FunctionCallInfo fcinfo, Snapshot snapshot)
 	Rehydrate     *rehydrate = palloc(sizeof(Rehydrate));
 	const EsStore *store;
 
-	rehydrate->events = es_load_open(&store);
-	rehydrate->tail = es_load_scan(es_log_stream_scan(rehydrate->events, store, snapshot));
+	rehydrate->events = es_visible_open(&store);
+	rehydrate->tail = es_visible_scan(es_log_stream_scan(rehydrate->events, store, snapshot));
 	rehydrate->snapshots = open_for_read(&store);
 	rehydrate->scan = es_scan_begin(rehydrate->snapshots, store->snapshots_key, snapshot, 4);
 	rehydrate->snapshot =
@@ -460,7 +461,7 @@ indexes_of_rehydrate(void *reader, Oid *indexes)
 static int64
 removed_by_rehydrate(void *reader)
 {
-	return ((Rehydrate *) reader)->tail->hidden;
+	return es_visible_hidden(((Rehydrate *) reader)->tail);
 }
 
 static int
@@ -514,9 +515,9 @@ es_rehydrate(PG_FUNCTION_ARGS)
 static bool
 is_obsolete(TupleTableSlot *slot, text *category, int32 below, text *tenant)
 {
-	return es_scan_int4(slot, ES_SNAPSHOTS_SCHEMA_VERSION) < below &&
-		   es_same_text(es_scan_text(slot, ES_SNAPSHOTS_CATEGORY), category) &&
-		   es_same_text(es_scan_text(slot, ES_SNAPSHOTS_TENANT), tenant);
+	return es_row_int4(slot, ES_SNAPSHOTS_SCHEMA_VERSION) < below &&
+		   es_same_text(es_row_text(slot, ES_SNAPSHOTS_CATEGORY), category) &&
+		   es_same_text(es_row_text(slot, ES_SNAPSHOTS_TENANT), tenant);
 }
 
 /*
@@ -565,19 +566,19 @@ es_drop_snapshots(PG_FUNCTION_ARGS)
 static void
 check_snapshot(EsTally *tally, TupleTableSlot *row, int64 reached)
 {
-	text *tenant = es_scan_text(row, ES_SNAPSHOTS_TENANT);
-	text *stream = es_scan_text(row, ES_SNAPSHOTS_STREAM);
-	int64 version = es_scan_int8(row, ES_SNAPSHOTS_VERSION);
+	text *tenant = es_row_text(row, ES_SNAPSHOTS_TENANT);
+	text *stream = es_row_text(row, ES_SNAPSHOTS_STREAM);
+	int64 version = es_row_int8(row, ES_SNAPSHOTS_VERSION);
 	char *where =
 		psprintf("es.snapshots, stream \"%s\", schema_version %d%s%s", text_to_cstring(stream),
-				 es_scan_int4(row, ES_SNAPSHOTS_SCHEMA_VERSION),
+				 es_row_int4(row, ES_SNAPSHOTS_SCHEMA_VERSION),
 				 VARSIZE_ANY_EXHDR(tenant) > 0 ? ", tenant " : "", text_to_cstring(tenant));
 
 	if (version < 1 || version > reached)
 		es_tally_found(tally, ES_VERIFY_ERROR, where,
 					   "It is of version %lld, and the stream is at version %lld.",
 					   (long long) version, (long long) reached);
-	if (!es_name_is_category(es_scan_text(row, ES_SNAPSHOTS_CATEGORY), stream))
+	if (!es_name_is_category(es_row_text(row, ES_SNAPSHOTS_CATEGORY), stream))
 		es_tally_found(tally, ES_VERIFY_ERROR, where, "Its category is not the stream's.");
 }
 
@@ -586,14 +587,14 @@ static int64
 stream_version(EsVerify *verify, EsScan *events, TupleTableSlot *row)
 {
 	MemoryContext   old = MemoryContextSwitchTo(verify->scratch);
-	text           *tenant = es_scan_text(row, ES_SNAPSHOTS_TENANT);
-	text           *stream = es_scan_text(row, ES_SNAPSHOTS_STREAM);
+	text           *tenant = es_row_text(row, ES_SNAPSHOTS_TENANT);
+	text           *stream = es_row_text(row, ES_SNAPSHOTS_STREAM);
 	TupleTableSlot *tail;
 
 	/* a scan keeps what it makes */
 	MemoryContextSwitchTo(old);
 	tail = es_log_seek_tail(events, tenant, stream);
-	return tail == NULL ? 0 : es_scan_int8(tail, ES_EVENTS_VERSION);
+	return tail == NULL ? 0 : es_row_int8(tail, ES_EVENTS_VERSION);
 }
 
 /* Looks at all snapshots; answers how many there are. */

@@ -29,10 +29,10 @@
 #include "compat.h"
 #include "errors.h"
 #include "events.h"
-#include "load.h"
 #include "log.h"
 #include "marker.h"
 #include "policy.h"
+#include "row.h"
 #include "rows.h"
 #include "scan.h"
 #include "shared.h"
@@ -40,6 +40,7 @@
 #include "store.h"
 #include "tenant.h"
 #include "tick.h"
+#include "visible.h"
 
 PG_FUNCTION_INFO_V1(es_status_store);
 PG_FUNCTION_INFO_V1(es_status_outbox);
@@ -82,16 +83,16 @@ Datum
 es_status_outbox(PG_FUNCTION_ARGS)
 {
 	const EsStore *store;
-	Relation       events = es_load_open(&store);
+	Relation       events = es_visible_open(&store);
 	EsRows         rows = es_rows_begin(fcinfo);
 	EsTenants      tenants = es_tenants_allowed();
 	EsScan        *scan =
-		es_load_scan(open_unpublished(events, store, es_tick_horizon(GetActiveSnapshot())));
+		es_visible_scan(open_unpublished(events, store, es_tick_horizon(GetActiveSnapshot())));
 	TupleTableSlot *slot;
 
 	while ((slot = es_scan_next(scan, ForwardScanDirection)) != NULL)
 	{
-		if (es_tenants_have(&tenants, es_scan_text(slot, ES_EVENTS_TENANT)))
+		if (es_tenants_have(&tenants, es_row_text(slot, ES_EVENTS_TENANT)))
 			es_rows_put_log(&rows, slot);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -119,7 +120,7 @@ measure_lag(const EsStore *store)
 	while ((slot = es_scan_next(scan, ForwardScanDirection)) != NULL)
 	{
 		if (lag.events++ == 0)
-			lag.since = es_scan_int8(slot, ES_EVENTS_RECORDED_AT);
+			lag.since = es_row_int8(slot, ES_EVENTS_RECORDED_AT);
 		CHECK_FOR_INTERRUPTS();
 	}
 	es_scan_end(scan);

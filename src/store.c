@@ -46,7 +46,7 @@
 #include "errors.h"
 #include "guard.h"
 #include "layout.h"
-#include "scan.h"
+#include "row.h"
 #include "store.h"
 
 /* Columns of es.store. */
@@ -166,7 +166,7 @@ read_store_row(Relation rel, AttrNumber column, Datum *value)
 	bool            there = table_scan_getnextslot(scan, ForwardScanDirection, slot);
 
 	if (there)
-		*value = es_scan_column(slot, column);
+		*value = es_row_column(slot, column);
 	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
 	return there;

@@ -22,12 +22,13 @@
 
 #include "args.h"
 #include "events.h"
-#include "load.h"
 #include "log.h"
+#include "row.h"
 #include "rows.h"
 #include "store.h"
 #include "tenant.h"
 #include "text.h"
+#include "visible.h"
 
 PG_FUNCTION_INFO_V1(es_streams);
 
@@ -100,7 +101,7 @@ move_cursor(Listing *listing, Cursor *cursor, text *low)
 	slot = es_scan_next(scan, ForwardScanDirection);
 	if (slot == NULL)
 		return;
-	cursor->stream = DatumGetTextPCopy(es_scan_column(slot, ES_EVENTS_STREAM));
+	cursor->stream = DatumGetTextPCopy(es_row_column(slot, ES_EVENTS_STREAM));
 	pairingheap_add(listing->cursors, &cursor->node);
 }
 
@@ -136,7 +137,7 @@ static void
 add_all_tenants(Listing *listing, Relation events, const EsStore *store)
 {
 	EsScan *scan =
-		es_load_scan(es_scan_begin(events, store->events_version, GetActiveSnapshot(), 1));
+		es_visible_scan(es_scan_begin(events, store->events_version, GetActiveSnapshot(), 1));
 	text           *low = cstring_to_text("");
 	TupleTableSlot *slot;
 
@@ -148,7 +149,7 @@ add_all_tenants(Listing *listing, Relation events, const EsStore *store)
 		es_scan_seek(scan);
 		if ((slot = es_scan_next(scan, ForwardScanDirection)) == NULL)
 			break;
-		tenant = DatumGetTextPCopy(es_scan_column(slot, ES_EVENTS_TENANT));
+		tenant = DatumGetTextPCopy(es_row_column(slot, ES_EVENTS_TENANT));
 		add_tenant(listing, tenant);
 		low = name_and(tenant, '\001');
 		CHECK_FOR_INTERRUPTS();
@@ -167,9 +168,9 @@ put_stream(EsRows *rows, Listing *listing, const Cursor *cursor)
 	if (slot == NULL)
 		return;
 	values[0] = PointerGetDatum(cursor->stream);
-	values[1] = Int64GetDatum(es_scan_int8(slot, ES_EVENTS_VERSION));
-	values[2] = Int64GetDatum(es_scan_int8(slot, ES_EVENTS_POSITION));
-	values[3] = TimestampTzGetDatum(es_scan_int8(slot, ES_EVENTS_RECORDED_AT));
+	values[1] = Int64GetDatum(es_row_int8(slot, ES_EVENTS_VERSION));
+	values[2] = Int64GetDatum(es_row_int8(slot, ES_EVENTS_POSITION));
+	values[3] = TimestampTzGetDatum(es_row_int8(slot, ES_EVENTS_RECORDED_AT));
 	values[4] = PointerGetDatum(cursor->tenant);
 	es_rows_put(rows, values, nulls);
 }
@@ -221,11 +222,11 @@ es_streams(PG_FUNCTION_ARGS)
 	listing.categories = es_arg_texts(fcinfo, 0, "categories", &listing.ncategories);
 	listing.start = name_and(after, '\001');
 	listing.cursors = pairingheap_allocate(compare_cursors, NULL);
-	events = es_load_open(&store);
+	events = es_visible_open(&store);
 	rows = es_rows_begin(fcinfo);
 	listing.names =
-		es_load_scan(es_scan_begin(events, store->events_version, GetActiveSnapshot(), 3));
-	listing.tails = es_load_scan(es_log_stream_scan(events, store, GetActiveSnapshot()));
+		es_visible_scan(es_scan_begin(events, store->events_version, GetActiveSnapshot(), 3));
+	listing.tails = es_visible_scan(es_log_stream_scan(events, store, GetActiveSnapshot()));
 	if (tenants.n < 0)
 		add_all_tenants(&listing, events, store);
 	for (int i = 0; i < tenants.n; i++)

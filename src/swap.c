@@ -42,7 +42,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
-#include "log.h"
+#include "row.h"
 #include "store.h"
 #include "swap.h"
 
@@ -127,7 +127,7 @@ is_later(const EsSwap *swap, TupleTableSlot *slot)
 {
 	HeapTupleHeader header;
 
-	if (es_log_is_own(slot))
+	if (es_row_is_own(slot))
 		return !TransactionIdIsCurrentTransactionId(swap->swapped);
 	if (swap->strict || swap->snapshot->takenDuringRecovery)
 		return false;

@@ -6,7 +6,6 @@
 
 #include "fmgr.h"
 
-#include "errors.h"
 #include "name.h"
 #include "tenants.h"
 #include "text.h"

@@ -38,6 +38,7 @@
 
 #include "compat.h"
 #include "log.h"
+#include "row.h"
 #include "scan.h"
 #include "sequence.h"
 #include "tick.h"
@@ -135,12 +136,12 @@ read_holders(TupleTableSlot *slot, EsTick *tick)
 static void
 read_numbers(TupleTableSlot *slot, EsTick *tick)
 {
-	tick->position = es_scan_int8(slot, ES_TICKS_POSITION);
-	tick->last_position = es_scan_int8(slot, ES_TICKS_LAST_POSITION);
-	tick->recorded_at = es_scan_int8(slot, ES_TICKS_RECORDED_AT);
-	tick->life = es_scan_int8(slot, ES_TICKS_LIFE);
-	tick->notified = es_scan_int8(slot, ES_TICKS_NOTIFIED);
-	tick->pruned = es_scan_int8(slot, ES_TICKS_PRUNED);
+	tick->position = es_row_int8(slot, ES_TICKS_POSITION);
+	tick->last_position = es_row_int8(slot, ES_TICKS_LAST_POSITION);
+	tick->recorded_at = es_row_int8(slot, ES_TICKS_RECORDED_AT);
+	tick->life = es_row_int8(slot, ES_TICKS_LIFE);
+	tick->notified = es_row_int8(slot, ES_TICKS_NOTIFIED);
+	tick->pruned = es_row_int8(slot, ES_TICKS_PRUNED);
 }
 
 static void
@@ -154,10 +155,10 @@ read_tick(TupleTableSlot *slot, EsTick *tick)
 static bool
 is_newer(TupleTableSlot *slot, const EsTick *tick)
 {
-	int64 last = es_scan_int8(slot, ES_TICKS_LAST_POSITION);
+	int64 last = es_row_int8(slot, ES_TICKS_LAST_POSITION);
 
 	return last > tick->last_position ||
-		   (last == tick->last_position && es_scan_int8(slot, ES_TICKS_NOTIFIED) > tick->notified);
+		   (last == tick->last_position && es_row_int8(slot, ES_TICKS_NOTIFIED) > tick->notified);
 }
 
 /*
@@ -179,7 +180,7 @@ es_tick_newest(const EsStore *store, EsTick *tick)
 	for (int i = 0; i < ES_TICK_STEPS; i++)
 	{
 		if ((slot = es_scan_next(scan, BackwardScanDirection)) == NULL ||
-			(found && es_scan_int8(slot, ES_TICKS_POSITION) < tick->position))
+			(found && es_row_int8(slot, ES_TICKS_POSITION) < tick->position))
 			break;
 		if (!found || is_newer(slot, tick))
 			read_tick(slot, tick);
@@ -239,15 +240,15 @@ es_tick_write(const EsStore *store, const EsTick *tick)
 	Relation        rel = table_open(store->ticks, RowExclusiveLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 
-	es_scan_begin_row(slot);
-	es_scan_put(slot, ES_TICKS_POSITION, Int64GetDatum(tick->position));
-	es_scan_put(slot, ES_TICKS_LAST_POSITION, Int64GetDatum(tick->last_position));
-	es_scan_put(slot, ES_TICKS_RECORDED_AT, TimestampTzGetDatum(tick->recorded_at));
-	es_scan_put(slot, ES_TICKS_LIFE, Int64GetDatum(tick->life));
-	es_scan_put(slot, ES_TICKS_NOTIFIED, Int64GetDatum(tick->notified));
-	es_scan_put(slot, ES_TICKS_PRUNED, Int64GetDatum(tick->pruned));
+	es_row_clear(slot);
+	es_row_put(slot, ES_TICKS_POSITION, Int64GetDatum(tick->position));
+	es_row_put(slot, ES_TICKS_LAST_POSITION, Int64GetDatum(tick->last_position));
+	es_row_put(slot, ES_TICKS_RECORDED_AT, TimestampTzGetDatum(tick->recorded_at));
+	es_row_put(slot, ES_TICKS_LIFE, Int64GetDatum(tick->life));
+	es_row_put(slot, ES_TICKS_NOTIFIED, Int64GetDatum(tick->notified));
+	es_row_put(slot, ES_TICKS_PRUNED, Int64GetDatum(tick->pruned));
 	if (tick->nholders > 0)
-		es_scan_put(slot, ES_TICKS_HOLDERS, holders_array(tick));
+		es_row_put(slot, ES_TICKS_HOLDERS, holders_array(tick));
 	ExecStoreVirtualTuple(slot);
 	insert_row(rel, slot);
 	ExecDropSingleTupleTableSlot(slot);
@@ -274,8 +275,8 @@ minute_of(TimestampTz time)
 static bool
 is_superseded(const EsTick *tick, TupleTableSlot *next)
 {
-	return tick->position == es_scan_int8(next, ES_TICKS_POSITION) ||
-		   minute_of(tick->recorded_at) == minute_of(es_scan_int8(next, ES_TICKS_RECORDED_AT));
+	return tick->position == es_row_int8(next, ES_TICKS_POSITION) ||
+		   minute_of(tick->recorded_at) == minute_of(es_row_int8(next, ES_TICKS_RECORDED_AT));
 }
 
 /*
@@ -310,15 +311,15 @@ es_tick_prune(const EsStore *store, const EsTick *newest, TimestampTz next_at)
 	for (int i = 0; i < ES_TICK_PRUNE; i++)
 	{
 		if ((slot = es_scan_next(scan, ForwardScanDirection)) == NULL ||
-			es_scan_int8(slot, ES_TICKS_POSITION) >= newest->position ||
-			es_scan_int8(slot, ES_TICKS_RECORDED_AT) > fresh)
+			es_row_int8(slot, ES_TICKS_POSITION) >= newest->position ||
+			es_row_int8(slot, ES_TICKS_RECORDED_AT) > fresh)
 			break;
 		if (ItemPointerIsValid(&tid) && is_superseded(&before, slot) &&
 			!delete_row(rel, &tid, SnapshotSelf))
 			break;
 		tid = slot->tts_tid;
-		before.position = es_scan_int8(slot, ES_TICKS_POSITION);
-		before.recorded_at = es_scan_int8(slot, ES_TICKS_RECORDED_AT);
+		before.position = es_row_int8(slot, ES_TICKS_POSITION);
+		before.recorded_at = es_row_int8(slot, ES_TICKS_RECORDED_AT);
 	}
 	es_scan_end(scan);
 	table_close(rel, NoLock);
@@ -338,7 +339,7 @@ look_at(Relation rel, TupleTableSlot *slot, Snapshot snapshot)
 {
 	HeapTupleHeader header = ExecFetchSlotHeapTuple(slot, false, NULL)->t_data;
 
-	if (es_log_is_own(slot))
+	if (es_row_is_own(slot))
 		return SIGHT_NOTHING;
 	if (table_tuple_satisfies_snapshot(rel, slot, snapshot))
 		return SIGHT_SEEN;
@@ -364,7 +365,7 @@ look_below(EsScan *scan, Relation rel, Snapshot snapshot, int64 limit, int64 *po
 	while ((slot = es_scan_next(scan, BackwardScanDirection)) != NULL)
 	{
 		Sight sight = look_at(rel, slot, snapshot);
-		int64 found = es_scan_int8(slot, ES_TICKS_POSITION);
+		int64 found = es_row_int8(slot, ES_TICKS_POSITION);
 
 		if (late && found < *position)
 			return false;
@@ -396,7 +397,7 @@ climb(EsScan *scan, Relation rel, Snapshot snapshot, int64 seen)
 
 		if (sight == SIGHT_SEEN)
 		{
-			seen = es_scan_int8(slot, ES_TICKS_POSITION);
+			seen = es_row_int8(slot, ES_TICKS_POSITION);
 			unseen = 0;
 		}
 		unseen += sight == SIGHT_LATE;
@@ -456,7 +457,7 @@ find_horizon(Relation rel, Oid index, Snapshot snapshot)
 	{
 		Sight sight = look_at(rel, slot, snapshot);
 
-		position = es_scan_int8(slot, ES_TICKS_POSITION);
+		position = es_row_int8(slot, ES_TICKS_POSITION);
 		if (sight == SIGHT_SEEN)
 			break;
 		if (sight == SIGHT_LATE && ++late == ES_TICK_STEPS)

@@ -24,6 +24,7 @@
 #include "events.h"
 #include "log.h"
 #include "name.h"
+#include "row.h"
 #include "scan.h"
 #include "sequence.h"
 #include "tenants.h"
@@ -68,12 +69,12 @@ es_verify_read(EsVerify *verify, TupleTableSlot *slot)
 	MemoryContext old = MemoryContextSwitchTo(verify->scratch);
 	EsVerifyEvent event = {slot};
 
-	event.tenant = es_scan_text(slot, ES_EVENTS_TENANT);
-	event.stream = es_scan_text(slot, ES_EVENTS_STREAM);
-	event.category = es_scan_text(slot, ES_EVENTS_CATEGORY);
-	event.version = es_scan_int8(slot, ES_EVENTS_VERSION);
-	event.position = es_scan_int8(slot, ES_EVENTS_POSITION);
-	event.recorded_at = es_scan_int8(slot, ES_EVENTS_RECORDED_AT);
+	event.tenant = es_row_text(slot, ES_EVENTS_TENANT);
+	event.stream = es_row_text(slot, ES_EVENTS_STREAM);
+	event.category = es_row_text(slot, ES_EVENTS_CATEGORY);
+	event.version = es_row_int8(slot, ES_EVENTS_VERSION);
+	event.position = es_row_int8(slot, ES_EVENTS_POSITION);
+	event.recorded_at = es_row_int8(slot, ES_EVENTS_RECORDED_AT);
 	MemoryContextSwitchTo(old);
 	return event;
 }
@@ -104,7 +105,7 @@ is_same_row(const EsVerifyEvent *event, TupleTableSlot *slot)
 static void
 check_names(Walk *walk, const EsVerifyEvent *event)
 {
-	text *type = es_scan_text(event->slot, ES_EVENTS_TYPE);
+	text *type = es_row_text(event->slot, ES_EVENTS_TYPE);
 
 	if (!es_name_is_valid(event->stream, ES_STREAM_MAX_BYTES) || *VARDATA_ANY(event->stream) == '-')
 		FOUND(names, event, "The name of the stream is not valid.");
@@ -127,7 +128,7 @@ found_stray(Walk *walk, const EsVerifyEvent *event, EsScan *scan)
 {
 	FOUND(indexes, event, "Index \"%s\" leads from it to another row, at position %lld.",
 		  RelationGetRelationName(scan->index),
-		  (long long) es_scan_int8(scan->slot, ES_EVENTS_POSITION));
+		  (long long) es_row_int8(scan->slot, ES_EVENTS_POSITION));
 }
 
 static void

@@ -31,6 +31,7 @@
 #include "events.h"
 #include "layout.h"
 #include "log.h"
+#include "row.h"
 #include "scan.h"
 #include "verify.h"
 
@@ -100,7 +101,7 @@ add_row(Sum *sums, TupleTableSlot *slot)
 		{
 			AttrNumber column = index->columns[k];
 
-			hash = hash_value(es_scan_column(slot, column), TupleDescAttr(desc, column - 1), hash);
+			hash = hash_value(es_row_column(slot, column), TupleDescAttr(desc, column - 1), hash);
 		}
 		add(&sums[i], hash, &tid);
 	}
@@ -199,7 +200,7 @@ sum_entries(EsTally *tally, Oid relid, const EsIndex *index)
 static void
 set_key(EsScan *scan, int number, TupleTableSlot *slot, AttrNumber column)
 {
-	Datum value = es_scan_column(slot, column);
+	Datum value = es_row_column(slot, column);
 
 	switch (es_events_type(column))
 	{

@@ -51,7 +51,7 @@ struct EsWriter
 	Size             bytes;
 	CommandId        cid;
 	BulkInsertState  bulk;
-	EsPolicyCheck   *policies;
+	EsRowCheck      *row_check;
 	MemoryContext    scratch; /* of a chunk; NULL: the caller's will do */
 	EsIndexes       *indexes; /* of a plain table; NULL: by the executor, as follows */
 
@@ -118,11 +118,10 @@ begin_executor(EsWriter *writer)
 /*
  * Begins to write about nrows rows.  plain_before and plain_checks say that the
  * table has no BEFORE triggers and no CHECK constraints but the store's own,
- * which the caller satisfies.  policies are what row-level security checks; or NULL.
+ * which the caller satisfies.  check looks at each row; or NULL.
  */
 EsWriter *
-es_writer_begin(Relation rel, int nrows, bool plain_before, bool plain_checks,
-				EsPolicyCheck *policies)
+es_writer_begin(Relation rel, int nrows, bool plain_before, bool plain_checks, EsRowCheck *check)
 {
 	EsWriter    *writer = palloc0(sizeof(EsWriter));
 	TriggerDesc *triggers = rel->trigdesc;
@@ -142,7 +141,7 @@ es_writer_begin(Relation rel, int nrows, bool plain_before, bool plain_checks,
 						 (triggers->trig_insert_after_row ||
 						  triggers->trig_insert_after_statement || triggers->trig_insert_new_table);
 	writer->check = !plain_checks;
-	writer->policies = policies;
+	writer->row_check = check;
 
 	if (!writer->fire_before && !writer->fire_after && !writer->check)
 		writer->indexes = es_indexes_open(rel);
@@ -291,8 +290,8 @@ es_writer_add(EsWriter *writer)
 	slot->tts_tableOid = RelationGetRelid(writer->rel);
 	if (writer->fire_before)
 		row_before(writer, slot);
-	if (writer->policies != NULL)
-		es_policy_check(writer->policies, slot);
+	if (writer->row_check != NULL)
+		writer->row_check->check(writer->row_check, slot);
 	if (writer->check)
 		ExecConstraints(writer->rri, slot, writer->estate);
 	writer->used++;

@@ -8,12 +8,17 @@
 #include "executor/tuptable.h"
 #include "utils/relcache.h"
 
-#include "policy.h"
-
 typedef struct EsWriter EsWriter;
 
+/* Looks at each row before it is stored, and raises where it may not be. */
+typedef struct EsRowCheck
+{
+	void (*check)(struct EsRowCheck *check, TupleTableSlot *row);
+	void (*end)(struct EsRowCheck *check);
+} EsRowCheck;
+
 extern EsWriter *es_writer_begin(Relation rel, int nrows, bool plain_before, bool plain_checks,
-								 EsPolicyCheck *policies);
+								 EsRowCheck *check);
 extern TupleTableSlot *es_writer_next(EsWriter *writer);
 extern void            es_writer_add(EsWriter *writer);
 extern void            es_writer_flush(EsWriter *writer);
@@ -34,21 +39,5 @@ typedef struct EsFiring
 } EsFiring;
 
 extern const EsFiring *es_writer_firing;
-
-/* Gives a column of es_writer_next()'s slot its value. */
-static inline void
-es_writer_put(TupleTableSlot *slot, AttrNumber column, Datum datum)
-{
-	slot->tts_values[column - 1] = datum;
-	slot->tts_isnull[column - 1] = false;
-}
-
-/* The same for a pointer; NULL leaves the column null. */
-static inline void
-es_writer_put_pointer(TupleTableSlot *slot, AttrNumber column, const void *pointer)
-{
-	if (pointer != NULL)
-		es_writer_put(slot, column, PointerGetDatum(pointer));
-}
 
 #endif
