@@ -39,6 +39,7 @@
 
 #include "append.h"
 #include "errors.h"
+#include "events.h"
 #include "lock.h"
 #include "name.h"
 #include "policy.h"
@@ -121,7 +122,7 @@ es_append_raise_double(const EsEvent *event, const EsPlace *place)
 }
 
 static void
-lock_streams(const EsAppend *append, const EsStore *store)
+lock_streams(const EsAppend *append)
 {
 	uint64  single;
 	int     n = append->nstreams;
@@ -133,7 +134,8 @@ lock_streams(const EsAppend *append, const EsStore *store)
 		hashes[i] = append->streams[i].hash;
 		names[i] = append->log[i].name;
 	}
-	es_lock_streams(append->tenant, names, hashes, n, store->all_streams, store->events);
+	es_lock_streams(append->tenant, names, hashes, n, es_all_streams.found->relid,
+					es_events.found->relid);
 	if (n > 1)
 	{
 		pfree(hashes);
@@ -146,16 +148,16 @@ lock_streams(const EsAppend *append, const EsStore *store)
  * made anew while we waited: then the new one is the mark that others look for.
  */
 static Relation
-lock_all(const EsAppend *append, const EsStore **store)
+lock_all(const EsAppend *append)
 {
 	for (;;)
 	{
-		Oid      mark = (*store)->all_streams;
+		Oid      mark = es_all_streams.found->relid;
 		Relation events;
 
-		lock_streams(append, *store);
-		events = es_store_open_events(RowExclusiveLock, store);
-		if ((*store)->all_streams == mark)
+		lock_streams(append);
+		events = es_store_open(&es_events, RowExclusiveLock);
+		if (es_all_streams.found->relid == mark)
 			return events;
 		table_close(events, NoLock);
 	}
@@ -205,9 +207,9 @@ remember_ends(const EsAppend *append)
 }
 
 static void
-read_tails(EsAppend *append, Relation events, const EsStore *store)
+read_tails(EsAppend *append, Relation events)
 {
-	EsScan *scan = es_log_tail_scan(events, store);
+	EsScan *scan = es_log_tail_scan(events);
 
 	for (int i = 0; i < append->nstreams; i++)
 	{
@@ -298,9 +300,9 @@ is_known(EsAppend *append, EsScan *scan, EsEvent *event, int64 *last_version)
 
 /* A5: are these events already stored?  All, or none; anything else is SE002. */
 static bool
-is_repeated(EsAppend *append, Relation events, const EsStore *store)
+is_repeated(EsAppend *append, Relation events)
 {
-	EsScan *scan = es_log_id_scan(events, store, SnapshotSelf);
+	EsScan *scan = es_log_id_scan(events, SnapshotSelf);
 	int64  *last_version = palloc0(append->nstreams * sizeof(int64));
 	int     known = 0;
 
@@ -405,14 +407,14 @@ is_violation(const ErrorData *error, Relation events, Oid index)
  * this one is locked; or the sequence was set back.
  */
 static void
-write_events(EsAppend *append, Relation events, const EsStore *store)
+write_events(EsAppend *append, Relation events)
 {
 	MemoryContext   context = CurrentMemoryContext;
 	const EsFiring *firing = es_writer_firing;
 
 	PG_TRY();
 	{
-		es_write(events, store, append->tenant, append->log, append->nstreams, append->events,
+		es_write(events, append->tenant, append->log, append->nstreams, append->events,
 				 append->nevents);
 	}
 	PG_CATCH();
@@ -423,9 +425,9 @@ write_events(EsAppend *append, Relation events, const EsStore *store)
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
-		if (is_violation(error, events, store->events_id))
-			is_repeated(append, events, store);
-		else if (is_violation(error, events, store->events_position))
+		if (is_violation(error, events, es_events.found->indexes[ES_EVENTS_BY_ID]))
+			is_repeated(append, events);
+		else if (is_violation(error, events, es_events.found->indexes[ES_EVENTS_BY_POSITION]))
 			es_sequence_raise_gone_back("The next position is already stored.");
 		ReThrowError(error);
 	}
@@ -460,18 +462,17 @@ check_not_before(Oid events, const char *function)
 EsOutcome
 es_append_run(EsAppend *append)
 {
-	const EsStore *store = es_store();
-	ResourceOwner  owner = CurrentResourceOwner;
-	Relation       events;
-	EsOutcome      outcome = ES_APPENDED;
+	ResourceOwner owner = CurrentResourceOwner;
+	Relation      events;
+	EsOutcome     outcome = ES_APPENDED;
 
 	/* locks go at once to where the statement would hand them on at its end */
 	CurrentResourceOwner = CurTransactionResourceOwner;
-	es_privilege_check_write(store->events, append->function);
-	check_not_before(store->events, append->function);
-	events = lock_all(append, &store);
-	read_tails(append, events, store);
-	if (append->nids > 0 && is_repeated(append, events, store))
+	es_privilege_check_write(&es_events, append->function);
+	check_not_before(es_events.found->relid, append->function);
+	events = lock_all(append);
+	read_tails(append, events);
+	if (append->nids > 0 && is_repeated(append, events))
 		outcome = ES_REPEATED;
 	else if (!all_expected(append))
 		outcome = ES_CONFLICT;
@@ -479,7 +480,7 @@ es_append_run(EsAppend *append)
 	{
 		check_visible(append);
 		if (append->nevents > 0)
-			write_events(append, events, store);
+			write_events(append, events);
 	}
 	remember_ends(append);
 	es_shared_count(outcome == ES_REPEATED   ? ES_COUNT_REPEATED

@@ -61,8 +61,10 @@ static const EsColumn columns[] = {
 StaticAssertDecl(lengthof(columns) == ES_BINDINGS_NATTS, "each column has a number");
 
 static const EsIndex indexes[] = {
-	{"bindings_pkey", ES_INDEX_PRIMARY, 0, {ES_BINDINGS_ROLE}, "A role comes once."},
+	{"bindings_pkey", ES_INDEX_PRIMARY, false, {ES_BINDINGS_ROLE}, "A role comes once."},
 };
+
+static EsFound found;
 
 const EsTable es_bindings = {
 	.schema = ES_SCHEMA,
@@ -75,7 +77,7 @@ const EsTable es_bindings = {
 	.nindexes = lengthof(indexes),
 	.guard = ES_GUARD_TELLS | ES_GUARD_NEEDED,
 	.tenant = "NULL",
-	.relid = offsetof(EsStore, bindings),
+	.found = &found,
 };
 
 /* The names in an array, without what somebody has written there that no tenant is called. */
@@ -159,12 +161,13 @@ es_binding_all(void)
 {
 	static EsBindings bound = {0, NULL};
 	static uint64     known = 0; /* the generation of the store that they are of */
-	Oid               relid = es_store()->bindings;
-	uint64            generation = es_store_generation();
+	uint64            generation;
 
+	(void) es_store();
+	generation = es_store_generation();
 	if (known != generation)
 	{
-		Relation rel = table_open(relid, AccessShareLock);
+		Relation rel = table_open(es_bindings.found->relid, AccessShareLock);
 
 		known = 0;
 		bound = read_bindings(rel);
@@ -385,9 +388,9 @@ es_binding_verify(EsVerify *verify)
 	TableScanDesc   scan;
 
 	es_tally_begin(&tally, verify, "bindings");
-	if (!es_verify_have(verify, &tally, verify->store.bindings, "es.bindings"))
+	if (!es_verify_have(verify, &tally, es_bindings.found->relid, "es.bindings"))
 		return;
-	rel = table_open(verify->store.bindings, AccessShareLock);
+	rel = table_open(es_bindings.found->relid, AccessShareLock);
 	row = table_slot_create(rel, NULL);
 	scan = table_beginscan(rel, verify->snapshot, 0, NULL);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, row))

@@ -28,6 +28,7 @@
 #include "channel.h"
 #include "compat.h"
 #include "errors.h"
+#include "events.h"
 #include "guard.h"
 #include "lock.h"
 #include "owner.h"
@@ -62,14 +63,16 @@ static const EsColumn columns[] = {
 StaticAssertDecl(lengthof(columns) == ES_CHANNELS_NATTS, "each column has a number");
 
 static const EsIndex indexes[] = {
-	{"channels_pkey", ES_INDEX_PRIMARY, 0, {ES_CHANNELS_NAME}, "A name comes once."},
+	{"channels_pkey", ES_INDEX_PRIMARY, false, {ES_CHANNELS_NAME}, "A name comes once."},
 };
+
+static EsFound found;
 
 /* Its guards tell when its rows change; an older store has none before es_init(). */
 static void
-look(EsStore *store, Relation rel)
+look(EsFound *found, Relation rel)
 {
-	store->channels_told = es_guard_stand(rel, NULL) ? rel->rd_rel->reltoastrelid : InvalidOid;
+	found->told = es_guard_stand(rel, NULL) ? rel->rd_rel->reltoastrelid : InvalidOid;
 }
 
 const EsTable es_channels = {
@@ -85,7 +88,7 @@ const EsTable es_channels = {
 	.guard = ES_GUARD_TELLS_PUBLISHER,
 	.tenant = "COALESCE(options OPERATOR(pg_catalog.->>) 'tenant', '')",
 	.reset = "UPDATE es.channels SET position = 0",
-	.relid = offsetof(EsStore, channels),
+	.found = &found,
 	.look = look,
 };
 
@@ -269,14 +272,14 @@ read_channels(Relation rel, Snapshot snapshot, int *n)
  * Where no guards tell, the list is good for this once.
  */
 void
-es_channel_refresh(EsChannels *kept, const EsStore *store)
+es_channel_refresh(EsChannels *kept)
 {
 	Relation      rel;
 	Snapshot      snapshot;
 	uint64        generation;
 	MemoryContext old;
 
-	if (OidIsValid(store->channels_told) && kept->generation == es_store_channels_generation())
+	if (OidIsValid(found.told) && kept->generation == es_store_generation_of(&es_channels))
 		return;
 	if (kept->context == NULL)
 		kept->context = AllocSetContextCreate(TopMemoryContext, "pg_eventstore channels",
@@ -284,8 +287,8 @@ es_channel_refresh(EsChannels *kept, const EsStore *store)
 	kept->generation = 0;
 	kept->n = 0;
 	MemoryContextReset(kept->context);
-	rel = table_open(store->channels, AccessShareLock);
-	generation = es_store_channels_generation();
+	rel = table_open(es_channels.found->relid, AccessShareLock);
+	generation = es_store_generation_of(&es_channels);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	old = MemoryContextSwitchTo(kept->context);
 	kept->list = read_channels(rel, snapshot, &kept->n);
@@ -297,12 +300,15 @@ es_channel_refresh(EsChannels *kept, const EsStore *store)
 
 /* The channel that would show this tenant's events to everybody, or NULL. */
 const char *
-es_channel_that_carries(const EsStore *store, text *tenant)
+es_channel_that_carries(text *tenant)
 {
-	Relation   rel = table_open(store->channels, AccessShareLock);
+	Relation   rel;
 	int        n;
-	EsChannel *channels = read_channels(rel, GetActiveSnapshot(), &n);
+	EsChannel *channels;
 
+	(void) es_store();
+	rel = table_open(es_channels.found->relid, AccessShareLock);
+	channels = read_channels(rel, GetActiveSnapshot(), &n);
 	table_close(rel, NoLock);
 	for (int i = 0; i < n; i++)
 	{
@@ -343,9 +349,9 @@ name_arg(FunctionCallInfo fcinfo)
  * carries events may not carry those of a tenant that is bound to a role.
  */
 static void
-check_may_show(const EsStore *store, const EsChannel *channel)
+check_may_show(const EsChannel *channel)
 {
-	Relation events = table_open(store->events, AccessShareLock);
+	Relation events = table_open(es_events.found->relid, AccessShareLock);
 	bool     hides = es_policy_applies(events);
 
 	table_close(events, AccessShareLock);
@@ -384,9 +390,10 @@ add_tenant(Jsonb *options, text *tenant)
 
 /* The publisher reads all channels anew when one has changed, before it goes on. */
 static void
-check_size(const EsStore *store, Jsonb *options)
+check_size(Jsonb *options)
 {
-	if (VARSIZE(options) <= ES_CHANNEL_OPTIONS_MAX || has_privs_of_role(GetUserId(), store->owner))
+	if (VARSIZE(options) <= ES_CHANNEL_OPTIONS_MAX ||
+		has_privs_of_role(GetUserId(), es_store()->owner))
 		return;
 	ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("channel options are too long"),
 					errdetail("They have %d bytes, and may have %d.", (int) VARSIZE(options),
@@ -400,7 +407,7 @@ check_size(const EsStore *store, Jsonb *options)
  * them: a bound role's only tenant is named in them, also where the role did not.
  */
 static Jsonb *
-options_arg(FunctionCallInfo fcinfo, const EsStore *store)
+options_arg(FunctionCallInfo fcinfo)
 {
 	EsChannel channel;
 	Jsonb    *options;
@@ -411,7 +418,7 @@ options_arg(FunctionCallInfo fcinfo, const EsStore *store)
 						errmsg("channel options must not be null"),
 						errhint("'{}' is a channel that wakes for every event.")));
 	options = PG_GETARG_JSONB_P(1);
-	check_size(store, options);
+	check_size(options);
 	channel = parse_options(options, &tenant);
 	if (es_tenants_allowed().n >= 0)
 	{
@@ -421,7 +428,7 @@ options_arg(FunctionCallInfo fcinfo, const EsStore *store)
 		if (tenant == NULL)
 			options = add_tenant(options, channel.filter.tenants.names[0]);
 	}
-	check_may_show(store, &channel);
+	check_may_show(&channel);
 	return options;
 }
 
@@ -482,9 +489,9 @@ check_may_change(const char *name, const Stored *stored, Oid caller, Oid owner)
 
 /* How many channels a role has made, as all that is committed has it. */
 static int
-count_channels(const EsStore *store, const char *role)
+count_channels(const char *role)
 {
-	Relation        rel = table_open(store->channels, AccessShareLock);
+	Relation        rel = table_open(es_channels.found->relid, AccessShareLock);
 	Snapshot        snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	TableScanDesc   scan = table_beginscan(rel, snapshot, 0, NULL);
@@ -512,16 +519,16 @@ count_channels(const EsStore *store, const char *role)
  * another transaction of the same role that does, so that the count is exact.
  */
 static void
-check_limit(const EsStore *store, Oid caller)
+check_limit(Oid caller)
 {
 	const char *role = GetUserNameFromId(caller, false);
 	int         limit = es_settings_channels_per_role;
 	int         n;
 
-	if (limit < 0 || has_privs_of_role(caller, store->owner))
+	if (limit < 0 || has_privs_of_role(caller, es_store()->owner))
 		return;
 	es_lock_channels(caller);
-	n = count_channels(store, role);
+	n = count_channels(role);
 	if (n >= limit)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -545,13 +552,13 @@ insert_channel(const char *name, Jsonb *options, int64 position, Oid caller)
 
 /* What the three functions begin with; answers with who calls. */
 static Oid
-begin_change(const char *function, const EsStore **store)
+begin_change(const char *function)
 {
-	*store = es_store();
+	(void) es_store();
 	PreventCommandIfReadOnly(function);
 	PreventCommandIfParallelMode(function);
 	PreventCommandDuringRecovery(function);
-	es_privilege_check_read((*store)->events);
+	es_privilege_check_read(&es_events);
 	return GetUserId();
 }
 
@@ -570,26 +577,25 @@ raise_no_channel(const char *name)
 Datum
 es_create_channel(PG_FUNCTION_ARGS)
 {
-	const EsStore *store;
-	Oid            caller = begin_change("es_create_channel()", &store);
-	char          *name = name_arg(fcinfo);
-	Jsonb         *options = options_arg(fcinfo, store);
-	int64          horizon = es_tick_horizon(GetActiveSnapshot());
-	EsIdentity     before = es_owner_become(store->owner);
-	Stored         stored;
-	bool           found = find_channel(name, &stored, false);
+	Oid        caller = begin_change("es_create_channel()");
+	char      *name = name_arg(fcinfo);
+	Jsonb     *options = options_arg(fcinfo);
+	int64      horizon = es_tick_horizon(GetActiveSnapshot());
+	EsIdentity before = es_owner_become(es_store()->owner);
+	Stored     stored;
+	bool       found = find_channel(name, &stored, false);
 
 	if (found && !same_options(stored.options, options))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT), errmsg("channel \"%s\" already exists", name),
-				 may_change(&stored, caller, store->owner)
+				 may_change(&stored, caller, es_store()->owner)
 					 ? errdetail("Its options are %s.", JsonbToCString(NULL, &stored.options->root,
 																	   VARSIZE(stored.options)))
 					 : errdetail("It was created by another role."),
 				 errhint("Change it with es_alter_channel, or choose another name.")));
 	if (!found)
 	{
-		check_limit(store, caller);
+		check_limit(caller);
 		insert_channel(name, options, horizon, caller);
 	}
 	es_owner_become_again(before);
@@ -600,17 +606,16 @@ es_create_channel(PG_FUNCTION_ARGS)
 Datum
 es_alter_channel(PG_FUNCTION_ARGS)
 {
-	const EsStore *store;
-	Oid            caller = begin_change("es_alter_channel()", &store);
-	char          *name = name_arg(fcinfo);
-	Oid            types[] = {TEXTOID, JSONBOID};
-	Datum      values[] = {CStringGetTextDatum(name), JsonbPGetDatum(options_arg(fcinfo, store))};
-	EsIdentity before = es_owner_become(store->owner);
+	Oid        caller = begin_change("es_alter_channel()");
+	char      *name = name_arg(fcinfo);
+	Oid        types[] = {TEXTOID, JSONBOID};
+	Datum      values[] = {CStringGetTextDatum(name), JsonbPGetDatum(options_arg(fcinfo))};
+	EsIdentity before = es_owner_become(es_store()->owner);
 	Stored     stored;
 
 	if (!find_channel(name, &stored, true))
 		raise_no_channel(name);
-	check_may_change(name, &stored, caller, store->owner);
+	check_may_change(name, &stored, caller, es_store()->owner);
 	(void) es_owner_run_with(
 		"UPDATE es.channels SET options = $2 WHERE name OPERATOR(pg_catalog.=) $1", 2, types,
 		values);
@@ -622,17 +627,16 @@ es_alter_channel(PG_FUNCTION_ARGS)
 Datum
 es_drop_channel(PG_FUNCTION_ARGS)
 {
-	const EsStore *store;
-	Oid            caller = begin_change("es_drop_channel()", &store);
-	char          *name = name_arg(fcinfo);
-	Oid            types[] = {TEXTOID};
-	Datum          values[] = {CStringGetTextDatum(name)};
-	EsIdentity     before = es_owner_become(store->owner);
-	Stored         stored;
+	Oid        caller = begin_change("es_drop_channel()");
+	char      *name = name_arg(fcinfo);
+	Oid        types[] = {TEXTOID};
+	Datum      values[] = {CStringGetTextDatum(name)};
+	EsIdentity before = es_owner_become(es_store()->owner);
+	Stored     stored;
 
 	if (!find_channel(name, &stored, true))
 		raise_no_channel(name);
-	check_may_change(name, &stored, caller, store->owner);
+	check_may_change(name, &stored, caller, es_store()->owner);
 	(void) es_owner_run_with("DELETE FROM es.channels WHERE name OPERATOR(pg_catalog.=) $1", 1,
 							 types, values);
 	es_owner_become_again(before);
@@ -674,9 +678,9 @@ es_channel_verify(EsVerify *verify)
 	TableScanDesc   scan;
 
 	es_tally_begin(&tally, verify, "channels");
-	if (!es_verify_have(verify, &tally, verify->store.channels, "es.channels"))
+	if (!es_verify_have(verify, &tally, es_channels.found->relid, "es.channels"))
 		return;
-	rel = table_open(verify->store.channels, AccessShareLock);
+	rel = table_open(es_channels.found->relid, AccessShareLock);
 	row = table_slot_create(rel, NULL);
 	scan = table_beginscan(rel, verify->snapshot, 0, NULL);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, row))

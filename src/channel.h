@@ -36,7 +36,7 @@ typedef struct EsChannels
 
 extern const EsTable es_channels;
 
-extern const char *es_channel_that_carries(const EsStore *store, text *tenant);
-extern void        es_channel_refresh(EsChannels *kept, const EsStore *store);
+extern const char *es_channel_that_carries(text *tenant);
+extern void        es_channel_refresh(EsChannels *kept);
 
 #endif

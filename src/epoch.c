@@ -84,6 +84,8 @@ static const EsColumn columns[] = {
 
 StaticAssertDecl(lengthof(columns) == ES_EPOCHS_NATTS, "each column has a number");
 
+static EsFound found;
+
 const EsTable es_epochs = {
 	.schema = ES_SCHEMA,
 	.name = "epochs",
@@ -94,7 +96,7 @@ const EsTable es_epochs = {
 	.ncolumns = lengthof(columns),
 	.guard = ES_GUARD_REFUSES | ES_GUARD_TELLS,
 	.reset = ES_RESET_EMPTIES,
-	.relid = offsetof(EsStore, epochs),
+	.found = &found,
 };
 
 /*
@@ -161,11 +163,11 @@ epoch_of(TupleTableSlot *slot)
 
 /* Is this the identity that the database has now? */
 static bool
-is_current(const EsStore *store, const Epoch *epoch)
+is_current(const Epoch *epoch)
 {
 	return epoch->number > 0 && epoch->timeline == GetWALInsertionTimeLine() &&
 		   epoch->system == (int64) GetSystemIdentifier() && epoch->database == MyDatabaseId &&
-		   epoch->relation == store->epochs;
+		   epoch->relation == es_epochs.found->relid;
 }
 
 /*
@@ -174,9 +176,9 @@ is_current(const EsStore *store, const Epoch *epoch)
  * its own may share its number; then one of elsewhere is the one to go on from.
  */
 static Epoch
-walk(const EsStore *store, Snapshot snapshot, int64 cursor, Epoch *hole)
+walk(Snapshot snapshot, int64 cursor, Epoch *hole)
 {
-	Relation        rel = table_open(store->epochs, AccessShareLock);
+	Relation        rel = table_open(es_epochs.found->relid, AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	TableScanDesc   scan = table_beginscan(rel, snapshot, 0, NULL);
 	Epoch           newest = {0};
@@ -187,8 +189,7 @@ walk(const EsStore *store, Snapshot snapshot, int64 cursor, Epoch *hole)
 
 		if (hole != NULL && cursor > epoch.last && cursor < epoch.first - 1)
 			*hole = epoch;
-		if (epoch.number > newest.number ||
-			(epoch.number == newest.number && !is_current(store, &epoch)))
+		if (epoch.number > newest.number || (epoch.number == newest.number && !is_current(&epoch)))
 			newest = epoch;
 	}
 	table_endscan(scan);
@@ -199,15 +200,15 @@ walk(const EsStore *store, Snapshot snapshot, int64 cursor, Epoch *hole)
 
 /* The last position that this database knows of: of events, stored or prepared, and ticks. */
 static int64
-last_known(const EsStore *store)
+last_known(void)
 {
-	Relation events = table_open(store->events, AccessShareLock);
+	Relation events = table_open(es_events.found->relid, AccessShareLock);
 	EsTick   tick;
 	int64    last;
 
-	last = es_log_last_prepared(events, store);
+	last = es_log_last_prepared(events);
 	table_close(events, NoLock);
-	if (es_tick_newest(store, &tick))
+	if (es_tick_newest(&tick))
 		last = Max(last, tick.position);
 	return last;
 }
@@ -220,22 +221,22 @@ limit_above(int64 known)
 }
 
 static int64
-limit_by_ticks(const EsStore *store)
+limit_by_ticks(void)
 {
 	EsTick tick;
 
-	return es_tick_newest(store, &tick) ? limit_above(Max(tick.position, tick.last_position)) : 0;
+	return es_tick_newest(&tick) ? limit_above(Max(tick.position, tick.last_position)) : 0;
 }
 
 /* The limit by all that is known; newest is the newest epoch. */
 static int64
-limit_by_all(const EsStore *store, const Epoch *newest)
+limit_by_all(const Epoch *newest)
 {
-	Relation events = table_open(store->events, AccessShareLock);
-	int64    stored = es_log_last_position(events, store);
+	Relation events = table_open(es_events.found->relid, AccessShareLock);
+	int64    stored = es_log_last_position(events);
 
 	table_close(events, NoLock);
-	return Max(limit_above(Max(stored, newest->first - 1)), limit_by_ticks(store));
+	return Max(limit_above(Max(stored, newest->first - 1)), limit_by_ticks());
 }
 
 /* How far this opening moves the sequence. */
@@ -255,10 +256,10 @@ random_jump(void)
  * have been given, and above what may have been lost.
  */
 static int64
-jump_from(const EsStore *store, const Epoch *before, int64 last)
+jump_from(const Epoch *before, int64 last)
 {
 	/* setval() may have taken the sequence anywhere; see ES_EPOCH_REACH */
-	int64 given = Min(es_sequence_last(store->sequence, NULL), limit_by_all(store, before));
+	int64 given = Min(es_sequence_last(es_positions.found->relid, NULL), limit_by_all(before));
 
 	if (pg_add_s64_overflow(Max(given, last), random_jump(), &given))
 		ereport(ERROR, (errcode(ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED),
@@ -270,21 +271,22 @@ jump_from(const EsStore *store, const Epoch *before, int64 last)
 
 /* Moves the sequence, as its owner. */
 static void
-set_sequence(const EsStore *store, int64 value)
+set_sequence(int64 value)
 {
 	Oid user;
 	int context;
 
 	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(store->owner, context | SECURITY_LOCAL_USERID_CHANGE);
-	(void) DirectFunctionCall2(setval_oid, ObjectIdGetDatum(store->sequence), Int64GetDatum(value));
+	SetUserIdAndSecContext(es_store()->owner, context | SECURITY_LOCAL_USERID_CHANGE);
+	(void) DirectFunctionCall2(setval_oid, ObjectIdGetDatum(es_positions.found->relid),
+							   Int64GetDatum(value));
 	SetUserIdAndSecContext(user, context);
 }
 
 static void
-write_epoch(const EsStore *store, const Epoch *epoch)
+write_epoch(const Epoch *epoch)
 {
-	Relation        rel = table_open(store->epochs, RowExclusiveLock);
+	Relation        rel = table_open(es_epochs.found->relid, RowExclusiveLock);
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsHeapTuple);
 	HeapTuple       tuple;
 
@@ -309,17 +311,17 @@ write_epoch(const EsStore *store, const Epoch *epoch)
  * tell them the past (O1): its publisher begins at the horizon.
  */
 static void
-begin_notifying_here(const EsStore *store, int64 last_given)
+begin_notifying_here(int64 last_given)
 {
 	EsTick tick;
 
-	if (!es_tick_newest(store, &tick))
+	if (!es_tick_newest(&tick))
 		return;
 	tick.notified = tick.position;
 	tick.last_position = last_given;
 	tick.life = 0;
 	tick.nholders = 0;
-	es_tick_write(store, &tick);
+	es_tick_write(&tick);
 }
 
 /*
@@ -327,32 +329,32 @@ begin_notifying_here(const EsStore *store, int64 last_given)
  * can be appending: each looks here before.
  */
 static Epoch
-open_epoch(const EsStore *store, Epoch before)
+open_epoch(Epoch before)
 {
 	Epoch now = {before.number + 1};
 
-	now.last = last_known(store);
+	now.last = last_known();
 	now.timeline = GetWALInsertionTimeLine();
 	now.system = (int64) GetSystemIdentifier();
 	now.database = MyDatabaseId;
-	now.relation = store->epochs;
+	now.relation = es_epochs.found->relid;
 	now.first = now.last + 1;
 	if (before.number > 0)
 	{
-		int64 given = jump_from(store, &before, now.last);
+		int64 given = jump_from(&before, now.last);
 
-		set_sequence(store, given);
+		set_sequence(given);
 		now.first = given + 1;
 		if (before.system != now.system || before.relation != now.relation ||
 			before.database != now.database)
-			begin_notifying_here(store, given);
+			begin_notifying_here(given);
 		ereport(LOG, (errmsg("pg_eventstore: epoch %d of the event store begins at position %lld",
 							 now.number, (long long) now.first),
 					  errdetail("Positions above %lld and below it are lost, if they were ever "
 								"given.",
 								(long long) now.last)));
 	}
-	write_epoch(store, &now);
+	write_epoch(&now);
 	return now;
 }
 
@@ -368,17 +370,17 @@ is_checked(void)
  * locked the epochs against everybody.
  */
 bool
-es_epoch_is_current(const EsStore *store)
+es_epoch_is_current(void)
 {
 	Epoch newest;
 
 	if (is_checked())
 		return true;
-	if (!ConditionalLockRelationOid(store->epochs, AccessShareLock))
+	if (!ConditionalLockRelationOid(es_epochs.found->relid, AccessShareLock))
 		return false;
-	newest = walk(store, SnapshotSelf, 0, NULL);
-	UnlockRelationOid(store->epochs, AccessShareLock);
-	return is_current(store, &newest);
+	newest = walk(SnapshotSelf, 0, NULL);
+	UnlockRelationOid(es_epochs.found->relid, AccessShareLock);
+	return is_current(&newest);
 }
 
 /*
@@ -387,21 +389,21 @@ es_epoch_is_current(const EsStore *store)
  * it does not change.
  */
 void
-es_epoch_check(const EsStore *store)
+es_epoch_check(void)
 {
 	Epoch newest;
 
 	if (is_checked())
 		return;
-	newest = walk(store, SnapshotSelf, 0, NULL);
-	if (!is_current(store, &newest))
+	newest = walk(SnapshotSelf, 0, NULL);
+	if (!is_current(&newest))
 	{
 		/* first, as who empties the store does, and with none of its tables locked */
-		LockRelationOid(store->events, AccessShareLock);
+		LockRelationOid(es_events.found->relid, AccessShareLock);
 		es_lock_epoch();
-		newest = walk(store, SnapshotSelf, 0, NULL);
-		if (!is_current(store, &newest))
-			newest = open_epoch(store, newest);
+		newest = walk(SnapshotSelf, 0, NULL);
+		if (!is_current(&newest))
+			newest = open_epoch(newest);
 		es_unlock_epoch();
 	}
 	es_epoch_limit = limit_above(newest.first - 1);
@@ -415,17 +417,17 @@ es_epoch_check(const EsStore *store)
  * Where it finds less for that reason, the next tick finds the rest.
  */
 void
-es_epoch_check_ahead(const EsStore *store, int64 position, bool wait)
+es_epoch_check_ahead(int64 position, bool wait)
 {
 	if (position > es_epoch_limit)
-		es_epoch_limit = Max(es_epoch_limit, limit_by_ticks(store));
+		es_epoch_limit = Max(es_epoch_limit, limit_by_ticks());
 	if (position > es_epoch_limit &&
-		(wait || (ConditionalLockRelationOid(store->events, AccessShareLock) &&
-				  ConditionalLockRelationOid(store->epochs, AccessShareLock))))
+		(wait || (ConditionalLockRelationOid(es_events.found->relid, AccessShareLock) &&
+				  ConditionalLockRelationOid(es_epochs.found->relid, AccessShareLock))))
 	{
-		Epoch newest = walk(store, SnapshotSelf, 0, NULL);
+		Epoch newest = walk(SnapshotSelf, 0, NULL);
 
-		es_epoch_limit = limit_by_all(store, &newest);
+		es_epoch_limit = limit_by_all(&newest);
 	}
 	if (position > es_epoch_limit)
 		ereport(ERROR,
@@ -439,11 +441,11 @@ es_epoch_check_ahead(const EsStore *store, int64 position, bool wait)
 
 /* Has setval() taken the sequence further than any appender can have? */
 bool
-es_epoch_is_ahead(const EsStore *store)
+es_epoch_is_ahead(void)
 {
-	Epoch newest = walk(store, SnapshotSelf, 0, NULL);
+	Epoch newest = walk(SnapshotSelf, 0, NULL);
 
-	return es_sequence_last(store->sequence, NULL) > limit_by_all(store, &newest);
+	return es_sequence_last(es_positions.found->relid, NULL) > limit_by_all(&newest);
 }
 
 /*
@@ -457,13 +459,13 @@ es_epoch_is_ahead(const EsStore *store)
  * stays, as the sequence does, also where the caller rolls back.
  */
 void
-es_epoch_set_back(const EsStore *store)
+es_epoch_set_back(void)
 {
-	int64 was = es_sequence_last(store->sequence, NULL);
+	int64 was = es_sequence_last(es_positions.found->relid, NULL);
 	Epoch epoch;
 
 	es_lock_epoch();
-	epoch = open_epoch(store, walk(store, SnapshotSelf, 0, NULL));
+	epoch = open_epoch(walk(SnapshotSelf, 0, NULL));
 	es_unlock_epoch();
 	ereport(NOTICE, (errmsg("the sequence of positions had gone ahead to %lld: epoch %d begins at "
 							"position %lld",
@@ -477,14 +479,14 @@ es_epoch_set_back(const EsStore *store)
  * next position where that is what its holder waits for.
  */
 void
-es_epoch_check_cursor(const EsStore *store, int64 cursor, bool may_be_next)
+es_epoch_check_cursor(int64 cursor, bool may_be_next)
 {
 	Epoch hole = {0};
 	int64 last;
 
 	if (cursor <= 0 || RecoveryInProgress())
 		return;
-	(void) walk(store, SnapshotSelf, cursor, &hole);
+	(void) walk(SnapshotSelf, cursor, &hole);
 	if (hole.number > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_ES_LOST_TAIL),
@@ -496,7 +498,7 @@ es_epoch_check_cursor(const EsStore *store, int64 cursor, bool may_be_next)
 				 errhint("A promotion or a restore has lost events that this reader may have seen. "
 						 "Compare what it has made of them with the log, and read on after "
 						 "\"last\".")));
-	last = es_sequence_last(store->sequence, NULL);
+	last = es_sequence_last(es_positions.found->relid, NULL);
 	if (cursor > (may_be_next ? last + 1 : last))
 		ereport(ERROR,
 				(errcode(ERRCODE_ES_LOST_TAIL),
@@ -514,9 +516,10 @@ check_hole(EsVerify *verify, EsTally *tally, const Epoch *epoch)
 	EsScan         *scan;
 	TupleTableSlot *slot;
 
-	if (verify->events == NULL || !OidIsValid(verify->store.events_position))
+	if (verify->events == NULL || !OidIsValid(es_events.found->indexes[ES_EVENTS_BY_POSITION]))
 		return;
-	scan = es_scan_begin(verify->events, verify->store.events_position, verify->snapshot, 2);
+	scan = es_scan_begin(verify->events, es_events.found->indexes[ES_EVENTS_BY_POSITION],
+						 verify->snapshot, 2);
 	es_scan_int8_key(scan, 1, BTGreaterStrategyNumber, epoch->last);
 	es_scan_int8_key(scan, 1, BTLessStrategyNumber, epoch->first);
 	es_scan_seek(scan);
@@ -562,7 +565,7 @@ compare_epochs(const void *a, const void *b)
 static Epoch *
 read_epochs(EsVerify *verify, int *n)
 {
-	Relation        rel = table_open(verify->store.epochs, AccessShareLock);
+	Relation        rel = table_open(es_epochs.found->relid, AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	TableScanDesc   scan = table_beginscan(rel, verify->snapshot, 0, NULL);
 	int             room = 16;
@@ -593,7 +596,7 @@ es_epoch_verify(EsVerify *verify)
 	int                n;
 
 	es_tally_begin(&tally, verify, "epochs");
-	if (!es_verify_have(verify, &tally, verify->store.epochs, "es.epochs"))
+	if (!es_verify_have(verify, &tally, es_epochs.found->relid, "es.epochs"))
 		return;
 	epochs = read_epochs(verify, &n);
 	for (int i = 0; i < n; i++)

@@ -11,11 +11,11 @@ extern const EsTable es_epochs;
 
 extern int64 es_epoch_limit; /* positions above it es_epoch_check_ahead() must look at */
 
-extern void es_epoch_check(const EsStore *store);
-extern void es_epoch_check_ahead(const EsStore *store, int64 position, bool wait);
-extern bool es_epoch_is_ahead(const EsStore *store);
-extern void es_epoch_set_back(const EsStore *store);
-extern bool es_epoch_is_current(const EsStore *store);
-extern void es_epoch_check_cursor(const EsStore *store, int64 cursor, bool may_be_next);
+extern void es_epoch_check(void);
+extern void es_epoch_check_ahead(int64 position, bool wait);
+extern bool es_epoch_is_ahead(void);
+extern void es_epoch_set_back(void);
+extern bool es_epoch_is_current(void);
+extern void es_epoch_check_cursor(int64 cursor, bool may_be_next);
 
 #endif

@@ -35,31 +35,28 @@ static const EsColumn columns[] = {
 StaticAssertDecl(lengthof(columns) == ES_EVENTS_NATTS, "each column has a number");
 
 static const EsIndex indexes[] = {
-	{"events_pkey",
-	 ES_INDEX_PRIMARY,
-	 offsetof(EsStore, events_position),
-	 {ES_EVENTS_POSITION},
-	 "The log in its order."},
-	{"events_version_key",
-	 ES_INDEX_UNIQUE,
-	 offsetof(EsStore, events_version),
-	 {ES_EVENTS_TENANT, ES_EVENTS_STREAM, ES_EVENTS_VERSION},
-	 "Streams in their order; a version comes once."},
-	{"events_id_key",
-	 ES_INDEX_UNIQUE,
-	 offsetof(EsStore, events_id),
-	 {ES_EVENTS_TENANT, ES_EVENTS_ID},
-	 "An event id comes once."},
-	{"events_category_position_idx",
-	 ES_INDEX_PLAIN,
-	 offsetof(EsStore, events_category),
-	 {ES_EVENTS_CATEGORY, ES_EVENTS_POSITION},
-	 "Categories in the order of the log."},
-	{"events_recorded_at_idx",
-	 ES_INDEX_BRIN,
-	 0,
-	 {ES_EVENTS_RECORDED_AT},
-	 "Finds a time in the log."},
+	[ES_EVENTS_BY_POSITION] =
+		{"events_pkey", ES_INDEX_PRIMARY, true, {ES_EVENTS_POSITION}, "The log in its order."},
+	[ES_EVENTS_BY_VERSION] = {"events_version_key",
+							  ES_INDEX_UNIQUE,
+							  true,
+							  {ES_EVENTS_TENANT, ES_EVENTS_STREAM, ES_EVENTS_VERSION},
+							  "Streams in their order; a version comes once."},
+	[ES_EVENTS_BY_ID] = {"events_id_key",
+						 ES_INDEX_UNIQUE,
+						 true,
+						 {ES_EVENTS_TENANT, ES_EVENTS_ID},
+						 "An event id comes once."},
+	[ES_EVENTS_BY_CATEGORY] = {"events_category_position_idx",
+							   ES_INDEX_PLAIN,
+							   true,
+							   {ES_EVENTS_CATEGORY, ES_EVENTS_POSITION},
+							   "Categories in the order of the log."},
+	[ES_EVENTS_BY_TIME] = {"events_recorded_at_idx",
+						   ES_INDEX_BRIN,
+						   false,
+						   {ES_EVENTS_RECORDED_AT},
+						   "Finds a time in the log."},
 };
 
 static const EsCheck checks[] = {
@@ -78,13 +75,14 @@ static const EsCheck checks[] = {
 	 "Names are within their limits; the category is the stream's."},
 };
 
+static EsFound found;
+
 /* What the writer passes over: triggers and constraints that our own rows are known to satisfy. */
 static void
-look(EsStore *store, Relation rel)
+look(EsFound *found, Relation rel)
 {
-	store->owner = rel->rd_rel->relowner;
-	store->plain_before = !es_guard_has_foreign_before(rel);
-	store->plain_checks = !es_layout_has_foreign_checks(rel, &es_events);
+	found->plain_before = !es_guard_has_foreign_before(rel);
+	found->plain_checks = !es_layout_has_foreign_checks(rel, &es_events);
 }
 
 const EsTable es_events = {
@@ -101,7 +99,9 @@ const EsTable es_events = {
 	.guard = ES_GUARD_REFUSES | ES_GUARD_NEEDED,
 	.tenant = "tenant",
 	.reset = ES_RESET_EMPTIES,
-	.relid = offsetof(EsStore, events),
+	.users_policies = true,
+	.owns = true,
+	.found = &found,
 	.look = look,
 };
 

@@ -24,6 +24,16 @@ enum
 	ES_EVENTS_NATTS = ES_EVENTS_PAYLOAD
 };
 
+/* Its indexes, by their place in the list. */
+enum
+{
+	ES_EVENTS_BY_POSITION,
+	ES_EVENTS_BY_VERSION,
+	ES_EVENTS_BY_ID,
+	ES_EVENTS_BY_CATEGORY,
+	ES_EVENTS_BY_TIME
+};
+
 extern const EsTable es_events;
 extern const EsTable es_log;
 

@@ -84,7 +84,7 @@ warn_unbound(const char *role, Oid oid)
 static void
 check_channels(text *tenant)
 {
-	const char *channel = es_channel_that_carries(es_store(), tenant);
+	const char *channel = es_channel_that_carries(tenant);
 
 	if (channel != NULL)
 		ereport(ERROR,

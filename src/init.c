@@ -44,10 +44,12 @@
 #include "compat.h"
 #include "epoch.h"
 #include "errors.h"
+#include "events.h"
 #include "guard.h"
 #include "lock.h"
 #include "log.h"
 #include "make.h"
+#include "marker.h"
 #include "owner.h"
 #include "policy.h"
 #include "shared.h"
@@ -151,13 +153,15 @@ find_owner(Oid guard)
 static int64
 last_position(void)
 {
-	const EsStore *store = es_store();
-	Relation       events = table_open(store->events, AccessShareLock);
-	int64          position = es_log_last_position(events, store);
-	EsTick         tick;
+	Relation events;
+	int64    position;
+	EsTick   tick;
 
+	(void) es_store();
+	events = table_open(es_events.found->relid, AccessShareLock);
+	position = es_log_last_position(events);
 	table_close(events, NoLock);
-	if (es_tick_newest(store, &tick))
+	if (es_tick_newest(&tick))
 		position = Max(position, Max(tick.position, tick.last_position));
 	return position;
 }
@@ -176,7 +180,7 @@ repair_sequence(void)
 	if (ask(ES_SEQUENCE_LAST) < last_position())
 	{
 		/* without appenders, or the sequence might be set back */
-		es_table_lock(&es_store()->events, 1, ShareRowExclusiveLock);
+		es_table_lock(&es_events.found->relid, 1, ShareRowExclusiveLock);
 		es_owner_run(psprintf("SELECT pg_catalog.setval('es.events_position_seq', %lld)",
 							  (long long) Max(last_position(), ask(ES_SEQUENCE_LAST))));
 		mended = true;
@@ -191,12 +195,15 @@ repair_sequence(void)
 static bool
 set_sequence_back(void)
 {
-	const Oid tables[] = {es_store()->ticks, es_store()->events};
+	Oid tables[2];
 
-	if (!es_epoch_is_ahead(es_store()))
+	(void) es_store();
+	if (!es_epoch_is_ahead())
 		return false;
+	tables[0] = es_ticks.found->relid;
+	tables[1] = es_events.found->relid;
 	es_table_lock(tables, lengthof(tables), ShareRowExclusiveLock);
-	es_epoch_set_back(es_store());
+	es_epoch_set_back();
 	return true;
 }
 
@@ -287,7 +294,7 @@ revoke_private(Oid owner)
 	int    n;
 
 	es_owner_run(psprintf(ES_PRIVATE_GRANTS, get_namespace_oid(ES_PRIVATE_SCHEMA, false),
-						  es_store()->all_streams, es_store()->appending, owner));
+						  es_all_streams.found->relid, es_appending.found->relid, owner));
 	n = SPI_processed;
 	commands = palloc(Max(n, 1) * sizeof(char *));
 	for (int i = 0; i < n; i++)
@@ -324,7 +331,8 @@ make_store(Oid guard, Oid owner)
 		es_binding_refresh();
 	}
 	revoke_private(owner);
-	es_epoch_check(es_store());
+	(void) es_store();
+	es_epoch_check();
 	mended |= set_sequence_back();
 
 	if (!existed)

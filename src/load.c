@@ -23,7 +23,6 @@
 #include "reader.h"
 #include "row.h"
 #include "rows.h"
-#include "store.h"
 #include "tenant.h"
 #include "visible.h"
 
@@ -99,19 +98,18 @@ typedef struct Load
 static void *
 open_load(FunctionCallInfo fcinfo, Snapshot snapshot)
 {
-	text          *stream = es_arg_stream(fcinfo, 0);
-	Range          range = {es_arg_int8(fcinfo, 1, 1), es_arg_int8(fcinfo, 2, PG_INT64_MAX),
-							es_arg_time(fcinfo, 3, DT_NOBEGIN), es_arg_time(fcinfo, 4, DT_NOEND)};
-	int64          left = es_arg_max_count(fcinfo, 5);
-	bool           backwards = es_arg_bool(fcinfo, 6);
-	text          *tenant = es_tenant_arg(fcinfo, 7);
-	Load          *load = palloc(sizeof(Load));
-	const EsStore *store;
+	text *stream = es_arg_stream(fcinfo, 0);
+	Range range = {es_arg_int8(fcinfo, 1, 1), es_arg_int8(fcinfo, 2, PG_INT64_MAX),
+				   es_arg_time(fcinfo, 3, DT_NOBEGIN), es_arg_time(fcinfo, 4, DT_NOEND)};
+	int64 left = es_arg_max_count(fcinfo, 5);
+	bool  backwards = es_arg_bool(fcinfo, 6);
+	text *tenant = es_tenant_arg(fcinfo, 7);
+	Load *load = palloc(sizeof(Load));
 
 	load->left = left;
 	load->direction = backwards ? BackwardScanDirection : ForwardScanDirection;
-	load->events = es_visible_open(&store);
-	load->scan = es_visible_scan(es_log_stream_scan(load->events, store, snapshot));
+	load->events = es_visible_open();
+	load->scan = es_visible_scan(es_log_stream_scan(load->events, snapshot));
 	bound_by_time(&range, load->scan, tenant, stream);
 	es_log_seek_range(load->scan, tenant, stream, range.from, range.to);
 	return load;
@@ -155,9 +153,9 @@ removed_by_load(void *reader)
 }
 
 static int
-expect_of_load(FunctionCallInfo fcinfo, const bool *known, const EsStore *store, Oid *indexes)
+expect_of_load(FunctionCallInfo fcinfo, const bool *known, Oid *indexes)
 {
-	indexes[0] = store->events_version;
+	indexes[0] = es_events.found->indexes[ES_EVENTS_BY_VERSION];
 	return 1;
 }
 
@@ -192,9 +190,8 @@ es_load(PG_FUNCTION_ARGS)
 static bool
 read_column(text *stream, text *tenant, int64 version, AttrNumber column, int64 *value)
 {
-	const EsStore  *store;
-	Relation        events = es_visible_open(&store);
-	EsScan         *scan = es_visible_scan(es_log_stream_scan(events, store, GetActiveSnapshot()));
+	Relation        events = es_visible_open();
+	EsScan         *scan = es_visible_scan(es_log_stream_scan(events, GetActiveSnapshot()));
 	TupleTableSlot *slot = version > 0 ? es_log_seek_version(scan, tenant, stream, version)
 									   : es_log_seek_tail(scan, tenant, stream);
 
@@ -240,10 +237,9 @@ es_event(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t      *id = es_arg_id(fcinfo, 0);
 	text           *tenant = es_tenant_arg(fcinfo, 1);
-	const EsStore  *store;
-	Relation        events = es_visible_open(&store);
+	Relation        events = es_visible_open();
 	EsRows          rows = es_rows_begin(fcinfo);
-	EsScan         *scan = es_visible_scan(es_log_id_scan(events, store, GetActiveSnapshot()));
+	EsScan         *scan = es_visible_scan(es_log_id_scan(events, GetActiveSnapshot()));
 	TupleTableSlot *slot = es_log_seek_id(scan, tenant, id);
 
 	if (slot != NULL)
@@ -257,12 +253,11 @@ es_event(PG_FUNCTION_ARGS)
 Datum
 es_event_exists(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t     *id = es_arg_id(fcinfo, 0);
-	text          *tenant = es_tenant_arg(fcinfo, 1);
-	const EsStore *store;
-	Relation       events = es_visible_open(&store);
-	EsScan        *scan = es_visible_scan(es_log_id_scan(events, store, GetActiveSnapshot()));
-	bool           exists = es_log_seek_id(scan, tenant, id) != NULL;
+	pg_uuid_t *id = es_arg_id(fcinfo, 0);
+	text      *tenant = es_tenant_arg(fcinfo, 1);
+	Relation   events = es_visible_open();
+	EsScan    *scan = es_visible_scan(es_log_id_scan(events, GetActiveSnapshot()));
+	bool       exists = es_log_seek_id(scan, tenant, id) != NULL;
 
 	es_scan_end(scan);
 	table_close(events, NoLock);

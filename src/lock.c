@@ -60,6 +60,8 @@
 #include "store.h"
 #include "waiting.h"
 
+static EsFound found;
+
 /* Its lock is the coarse one. */
 const EsTable es_all_streams = {
 	.schema = ES_PRIVATE_SCHEMA,
@@ -67,7 +69,7 @@ const EsTable es_all_streams = {
 	.relkind = RELKIND_VIEW,
 	.comment = "Never read: its lock is the lock on all streams at once.",
 	.definition = "SELECT 1 AS one",
-	.relid = offsetof(EsStore, all_streams),
+	.found = &found,
 };
 
 /* How many fine locks each open subtransaction holds, innermost first. */

@@ -34,9 +34,9 @@ enum
 
 /* A scan over the events of one stream; up to four keys. */
 EsScan *
-es_log_stream_scan(Relation events, const EsStore *store, Snapshot snapshot)
+es_log_stream_scan(Relation events, Snapshot snapshot)
 {
-	return es_scan_begin(events, store->events_version, snapshot, 4);
+	return es_scan_begin(events, es_events.found->indexes[ES_EVENTS_BY_VERSION], snapshot, 4);
 }
 
 /*
@@ -45,17 +45,19 @@ es_log_stream_scan(Relation events, const EsStore *store, Snapshot snapshot)
  * is locked as it will be for the new entries, which spares a second lock.
  */
 EsScan *
-es_log_tail_scan(Relation events, const EsStore *store)
+es_log_tail_scan(Relation events)
 {
-	return es_scan_begin_open(events, index_open(store->events_version, RowExclusiveLock),
+	return es_scan_begin_open(events,
+							  index_open(es_events.found->indexes[ES_EVENTS_BY_VERSION],
+										 RowExclusiveLock),
 							  SnapshotSelf, 4);
 }
 
 /* A scan that finds an event by its id; two keys. */
 EsScan *
-es_log_id_scan(Relation events, const EsStore *store, Snapshot snapshot)
+es_log_id_scan(Relation events, Snapshot snapshot)
 {
-	return es_scan_begin(events, store->events_id, snapshot, 2);
+	return es_scan_begin(events, es_events.found->indexes[ES_EVENTS_BY_ID], snapshot, 2);
 }
 
 /* Positions a stream scan on versions from..to. */
@@ -117,9 +119,10 @@ is_visible(Relation events, TupleTableSlot *slot)
 
 /* A scan over the whole log. */
 EsScan *
-es_log_scan(Relation events, const EsStore *store, Snapshot snapshot)
+es_log_scan(Relation events, Snapshot snapshot)
 {
-	EsScan *scan = es_scan_begin(events, store->events_position, snapshot, 1);
+	EsScan *scan =
+		es_scan_begin(events, es_events.found->indexes[ES_EVENTS_BY_POSITION], snapshot, 1);
 
 	es_scan_int8_key(scan, 1, BTGreaterStrategyNumber, 0);
 	es_scan_seek(scan);
@@ -127,9 +130,9 @@ es_log_scan(Relation events, const EsStore *store, Snapshot snapshot)
 }
 
 static int64
-last_position(Relation events, const EsStore *store, Snapshot snapshot)
+last_position(Relation events, Snapshot snapshot)
 {
-	EsScan         *scan = es_log_scan(events, store, snapshot);
+	EsScan         *scan = es_log_scan(events, snapshot);
 	TupleTableSlot *slot;
 	int64           position = 0;
 
@@ -141,26 +144,26 @@ last_position(Relation events, const EsStore *store, Snapshot snapshot)
 
 /* The highest position that a snapshot sees; 0 if none. */
 int64
-es_log_head(Relation events, const EsStore *store, Snapshot snapshot)
+es_log_head(Relation events, Snapshot snapshot)
 {
-	return last_position(events, store, snapshot);
+	return last_position(events, snapshot);
 }
 
 /* The highest position that is stored, of any transaction that has committed; 0 if none. */
 int64
-es_log_last_position(Relation events, const EsStore *store)
+es_log_last_position(Relation events)
 {
-	return last_position(events, store, SnapshotSelf);
+	return last_position(events, SnapshotSelf);
 }
 
 /* The same, and of transactions that have not ended, prepared ones among them. */
 int64
-es_log_last_prepared(Relation events, const EsStore *store)
+es_log_last_prepared(Relation events)
 {
 	SnapshotData dirty;
 
 	InitDirtySnapshot(dirty);
-	return last_position(events, store, &dirty);
+	return last_position(events, &dirty);
 }
 
 /*

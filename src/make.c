@@ -306,7 +306,7 @@ is_served(const EsObject *object, bool present)
 	Relation rel;
 	bool     served;
 
-	if (object->index == NULL || object->index->needed == 0)
+	if (object->index == NULL || !object->index->needed)
 		return false;
 	rel = table_open(es_table_relid(object->table), AccessShareLock);
 	served = OidIsValid(es_layout_find_index(rel, object->index));

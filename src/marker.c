@@ -22,13 +22,15 @@
 #include "marker.h"
 #include "shared.h"
 
+static EsFound found;
+
 const EsTable es_appending = {
 	.schema = ES_PRIVATE_SCHEMA,
 	.name = "appending",
 	.relkind = RELKIND_VIEW,
 	.comment = "Never read: who holds its lock has appended and has not yet committed.",
 	.definition = "SELECT 1 AS one",
-	.relid = offsetof(EsStore, appending),
+	.found = &found,
 };
 
 static LocalTransactionId marked = InvalidLocalTransactionId;
@@ -46,7 +48,7 @@ es_marker_is_held(void)
  * lock held: a view of another OID would be another marker.
  */
 void
-es_marker_take(const EsStore **store)
+es_marker_take(void)
 {
 	ResourceOwner owner = CurrentResourceOwner;
 	Oid           appending;
@@ -55,12 +57,12 @@ es_marker_take(const EsStore **store)
 		return;
 	do
 	{
-		appending = (*store)->appending;
+		appending = es_appending.found->relid;
 		CurrentResourceOwner = TopTransactionResourceOwner;
 		LockRelationOid(appending, RowShareLock);
 		CurrentResourceOwner = owner;
-		*store = es_store();
-	} while ((*store)->appending != appending);
+		(void) es_store();
+	} while (es_appending.found->relid != appending);
 	marked = es_compat_my_lxid();
 	first_position = PG_INT64_MAX;
 	es_shared_wake_at_end();
@@ -82,7 +84,7 @@ es_marker_first(void)
 
 /* The other transactions that hold the marker, their floors unknown (0). */
 EsHolder *
-es_marker_holders(const EsStore *store, int *n)
+es_marker_holders(int *n)
 {
-	return es_holder_list(store->appending, n);
+	return es_holder_list(es_appending.found->relid, n);
 }

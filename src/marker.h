@@ -10,10 +10,10 @@
 
 extern const EsTable es_appending;
 
-extern void      es_marker_take(const EsStore **store);
+extern void      es_marker_take(void);
 extern bool      es_marker_is_held(void);
 extern void      es_marker_note(int64 position);
 extern int64     es_marker_first(void);
-extern EsHolder *es_marker_holders(const EsStore *store, int *n);
+extern EsHolder *es_marker_holders(int *n);
 
 #endif

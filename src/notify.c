@@ -191,7 +191,7 @@ event_json(TupleTableSlot *event)
  * tenant that is bound to a role is carried by none.
  */
 static int
-tell_event(const EsStore *store, EsChannels *channels, TupleTableSlot *event)
+tell_event(EsChannels *channels, TupleTableSlot *event)
 {
 	int64 position = es_row_int8(event, ES_EVENTS_POSITION);
 	char *json = NULL;
@@ -243,9 +243,9 @@ tell_counts(const EsChannels *channels, int64 from, int64 to, int64 count)
 
 /* The channels as they are now, with nothing counted yet. */
 static void
-begin_counts(EsChannels *channels, const EsStore *store)
+begin_counts(EsChannels *channels)
 {
-	es_channel_refresh(channels, store);
+	es_channel_refresh(channels);
 	for (int i = 0; i < channels->n; i++)
 		channels->list[i].count = 0;
 }
@@ -257,13 +257,14 @@ begin_counts(EsChannels *channels, const EsStore *store)
  * transaction; *sent is how many notifications it has queued.
  */
 int64
-es_notify_range(const EsStore *store, EsChannels *channels, int64 after, int64 upto, int max_events,
-				int *sent)
+es_notify_range(EsChannels *channels, int64 after, int64 upto, int max_events, int *sent)
 {
-	Relation      events = table_open(store->events, AccessShareLock); /* first, as everywhere */
+	Relation events =
+		table_open(es_events.found->relid, AccessShareLock); /* first, as everywhere */
 	/* no older than the lock, since one that is may not see what was rewritten (swap.c) */
-	Snapshot      snapshot = RegisterSnapshot(GetLatestSnapshot());
-	EsScan       *scan = es_scan_begin(events, store->events_position, snapshot, 2);
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	EsScan  *scan =
+		es_scan_begin(events, es_events.found->indexes[ES_EVENTS_BY_POSITION], snapshot, 2);
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "pg_eventstore event", ALLOCSET_DEFAULT_SIZES);
 	int64           to = upto;
@@ -272,14 +273,14 @@ es_notify_range(const EsStore *store, EsChannels *channels, int64 after, int64 u
 	int             carried = 0;
 	TupleTableSlot *event;
 
-	begin_counts(channels, store);
+	begin_counts(channels);
 	es_scan_int8_key(scan, 1, BTGreaterStrategyNumber, after);
 	es_scan_int8_key(scan, 1, BTLessEqualStrategyNumber, upto);
 	es_scan_seek(scan);
 	while ((event = es_scan_next(scan, ForwardScanDirection)) != NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
-		int           told = tell_event(store, channels, event);
+		int           told = tell_event(channels, event);
 
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(context);

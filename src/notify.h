@@ -8,7 +8,7 @@
 #include "channel.h"
 #include "store.h"
 
-extern int64 es_notify_range(const EsStore *store, EsChannels *channels, int64 after, int64 upto,
-							 int max_events, int *sent);
+extern int64 es_notify_range(EsChannels *channels, int64 after, int64 upto, int max_events,
+							 int *sent);
 
 #endif

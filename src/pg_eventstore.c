@@ -32,9 +32,12 @@
 
 PG_MODULE_MAGIC;
 
-/* The store's relations, in the order in which they are made, looked up and locked. */
+/*
+ * The store's relations, in the order in which they are made, looked up and locked: epochs
+ * before ticks, as publishers lock them.
+ */
 static const EsTable *const tables[] = {
-	&es_store_table, &es_events,   &es_positions,   &es_snapshots, &es_ticks, &es_epochs,
+	&es_store_table, &es_events,   &es_positions,   &es_snapshots, &es_epochs, &es_ticks,
 	&es_channels,    &es_bindings, &es_all_streams, &es_appending, &es_log,
 };
 

@@ -20,42 +20,47 @@
  * else.  Raises also where the role has set row_security = off, as SELECT does.
  */
 static void
-check_row_security(Oid relid)
+check_row_security(const EsTable *table)
 {
-	if (check_enable_rls(relid, InvalidOid, false) == RLS_ENABLED && relid != es_store()->events &&
+	Oid relid = table->found->relid;
+
+	if (check_enable_rls(relid, InvalidOid, false) == RLS_ENABLED && !table->users_policies &&
 		es_policy_is_foreign(relid))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("the event store's functions do not apply the policies of this table"),
 				 errdetail("Table \"%s.%s\" has policies for row-level security that are not the "
 						   "event store's.",
-						   ES_SCHEMA, get_rel_name(relid)),
+						   table->schema, table->name),
 				 errhint("Policies of your own belong on es.events.")));
 }
 
 static void
-check_privilege(Oid relid, AclMode mode)
+check_privilege(const EsTable *table, AclMode mode)
 {
-	AclResult result = pg_class_aclcheck(relid, GetUserId(), mode);
+	AclResult result;
 
+	(void) es_store();
+	result = pg_class_aclcheck(table->found->relid, GetUserId(), mode);
 	if (result != ACLCHECK_OK)
-		aclcheck_error(result, OBJECT_TABLE, psprintf("%s.%s", ES_SCHEMA, get_rel_name(relid)));
-	check_row_security(relid);
+		aclcheck_error(result, OBJECT_TABLE, psprintf("%s.%s", table->schema, table->name));
+	check_row_security(table);
 }
 
 /* May the current role read this table of the store? */
 void
-es_privilege_check_read(Oid relid)
+es_privilege_check_read(const EsTable *table)
 {
-	check_privilege(relid, ACL_SELECT);
+	check_privilege(table, ACL_SELECT);
 }
 
 /* May the current role write this table of the store, here and now? */
 void
-es_privilege_check_write(Oid relid, const char *function)
+es_privilege_check_write(const EsTable *table, const char *function)
 {
+	(void) es_store();
 	PreventCommandIfReadOnly(function);
 	PreventCommandIfParallelMode(function);
 	PreventCommandDuringRecovery(function);
-	check_privilege(relid, ACL_INSERT);
+	check_privilege(table, ACL_INSERT);
 }

@@ -5,7 +5,9 @@
 #ifndef ES_PRIVILEGE_H
 #define ES_PRIVILEGE_H
 
-extern void es_privilege_check_read(Oid relid);
-extern void es_privilege_check_write(Oid relid, const char *function);
+#include "table.h"
+
+extern void es_privilege_check_read(const EsTable *table);
+extern void es_privilege_check_write(const EsTable *table, const char *function);
 
 #endif

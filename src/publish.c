@@ -44,7 +44,7 @@
 
 #include "compat.h"
 #include "epoch.h"
-#include "log.h"
+#include "events.h"
 #include "marker.h"
 #include "privilege.h"
 #include "publish.h"
@@ -112,14 +112,14 @@ check_not_back(const EsTick *before, int64 last)
  * flushed up to where it ends now, and if all of them have left, that settles them.
  */
 static void
-find_holders(const EsStore *store, const EsTick *before, XLogRecPtr sequence, EsTick *next)
+find_holders(const EsTick *before, XLogRecPtr sequence, EsTick *next)
 {
 	EsShared *shared = es_shared();
 	uint64    ended = pg_atomic_read_u64(&shared->lazy_ended);
 	uint64    begun;
 
 	pg_read_barrier();
-	next->holders = es_marker_holders(store, &next->nholders);
+	next->holders = es_marker_holders(&next->nholders);
 	pg_read_barrier();
 	next->wal = GetXLogInsertRecPtr();
 	begun = pg_atomic_read_u64(&shared->lazy_begun);
@@ -134,18 +134,18 @@ find_holders(const EsStore *store, const EsTick *before, XLogRecPtr sequence, Es
  * something in it that a later state can use.
  */
 static bool
-compute(const EsStore *store, const EsTick *before, EsTick *next)
+compute(const EsTick *before, EsTick *next)
 {
 	XLogRecPtr sequence;
 	bool       is_new;
 
 	*next = *before;
 	next->life = es_shared()->life;
-	next->last_position = es_sequence_last(store->sequence, &sequence);
+	next->last_position = es_sequence_last(es_positions.found->relid, &sequence);
 	check_not_back(before, next->last_position);
 	if (next->last_position > es_epoch_limit)
-		es_epoch_check_ahead(store, next->last_position, false);
-	find_holders(store, before, sequence, next);
+		es_epoch_check_ahead(next->last_position, false);
+	find_holders(before, sequence, next);
 	next->recorded_at = Max(GetCurrentTimestamp(), before->recorded_at);
 	is_new = give_floors(next, before);
 	next->position = next->last_position;
@@ -161,20 +161,21 @@ compute(const EsStore *store, const EsTick *before, EsTick *next)
  * before the ticks; so do we, and hold neither while we wait for the other.
  */
 static Relation
-hold_store(const EsStore **store)
+hold_store(void)
 {
 	for (;;)
 	{
 		Relation ticks;
 		Oid      appending;
 
-		es_epoch_check(es_store());
-		ticks = es_store_open_ticks(RowExclusiveLock, store);
-		appending = (*store)->appending;
+		(void) es_store();
+		es_epoch_check();
+		ticks = es_store_open(&es_ticks, RowExclusiveLock);
+		appending = es_appending.found->relid;
 		LockRelationOid(appending, AccessShareLock);
-		*store = es_store();
-		if ((*store)->appending == appending && (*store)->ticks == RelationGetRelid(ticks) &&
-			es_epoch_is_current(*store))
+		(void) es_store();
+		if (es_appending.found->relid == appending &&
+			es_ticks.found->relid == RelationGetRelid(ticks) && es_epoch_is_current())
 			return ticks;
 		UnlockRelationOid(appending, AccessShareLock);
 		table_close(ticks, RowExclusiveLock);
@@ -201,22 +202,21 @@ is_usable(const EsTick *state)
 bool
 es_publish_tick(EsTick *tick, bool remember)
 {
-	const EsStore *store;
-	Relation       ticks = hold_store(&store);
-	EsTick         before = *tick;
-	bool           is_news;
-	bool           written;
+	Relation ticks = hold_store();
+	EsTick   before = *tick;
+	bool     is_news;
+	bool     written;
 
 	if (!is_usable(&before))
-		(void) es_tick_newest(store, &before);
-	is_news = compute(store, &before, tick);
+		(void) es_tick_newest(&before);
+	is_news = compute(&before, tick);
 	tick->file = ticks->rd_rel->relfilenode;
 	written = tick->position > before.position || (remember && is_news);
 	if (written)
 	{
 		if (tick->position / ES_PRUNE_EVERY != before.position / ES_PRUNE_EVERY)
-			tick->pruned = es_tick_prune(store, &before, tick->recorded_at);
-		es_tick_write(store, tick);
+			tick->pruned = es_tick_prune(&before, tick->recorded_at);
+		es_tick_write(tick);
 	}
 	else
 		tick->settled = before.settled; /* nobody flushes */
@@ -312,13 +312,13 @@ check_not_written(void)
 Datum
 es_publish(PG_FUNCTION_ARGS)
 {
-	const EsStore *store = es_store();
-	EsTick         tick = {0};
+	EsTick tick = {0};
 
+	(void) es_store();
 	PreventCommandIfReadOnly("es_publish()");
 	PreventCommandIfParallelMode("es_publish()");
 	PreventCommandDuringRecovery("es_publish()");
-	es_privilege_check_read(store->events);
+	es_privilege_check_read(&es_events);
 	check_not_written();
 	(void) es_shared_mine();
 	if (es_publish_tick(&tick, true))

@@ -36,7 +36,6 @@
 #include "reader.h"
 #include "row.h"
 #include "rows.h"
-#include "store.h"
 #include "tenant.h"
 #include "text.h"
 #include "tick.h"
@@ -253,21 +252,20 @@ look_around(Read *read)
 static void *
 open_read(FunctionCallInfo fcinfo, Snapshot snapshot)
 {
-	int64          after = es_arg_int8(fcinfo, 0, 0);
-	int64          left = es_arg_max_count(fcinfo, 1);
-	EsFilter       filter = read_filter(fcinfo);
-	int64          before = es_arg_int8(fcinfo, 7, PG_INT64_MAX);
-	bool           backwards = es_arg_bool(fcinfo, 8);
-	Read          *read = palloc0(sizeof(Read));
-	const EsStore *store;
-	int64          horizon;
+	int64    after = es_arg_int8(fcinfo, 0, 0);
+	int64    left = es_arg_max_count(fcinfo, 1);
+	EsFilter filter = read_filter(fcinfo);
+	int64    before = es_arg_int8(fcinfo, 7, PG_INT64_MAX);
+	bool     backwards = es_arg_bool(fcinfo, 8);
+	Read    *read = palloc0(sizeof(Read));
+	int64    horizon;
 
 	read->asked = filter;
 	read->names = asked_names(&filter);
 	read->left = left;
-	read->events = es_visible_open(&store);
+	read->events = es_visible_open();
 	horizon = es_tick_horizon(snapshot);
-	es_epoch_check_cursor(store, after, false);
+	es_epoch_check_cursor(after, false);
 	read->nchoices = es_read_index_choices(&read->names, read->choices);
 	read->range.after = after;
 	read->range.before = Min(before, horizon + 1);
@@ -381,7 +379,7 @@ count_names(FunctionCallInfo fcinfo, int argno)
 
 /* The indexes that it may take, the one that it begins with first.  Raises nothing. */
 static int
-expect_of_read(FunctionCallInfo fcinfo, const bool *known, const EsStore *store, Oid *indexes)
+expect_of_read(FunctionCallInfo fcinfo, const bool *known, Oid *indexes)
 {
 	EsReadIndex choices[ES_READ_INDEX_MAX_CHOICES];
 	EsReadNames names;
@@ -433,10 +431,9 @@ es_read(PG_FUNCTION_ARGS)
 Datum
 es_head(PG_FUNCTION_ARGS)
 {
-	const EsStore  *store;
-	Relation        events = es_visible_open(&store);
+	Relation        events = es_visible_open();
 	EsTenants       tenants = es_tenants_allowed();
-	EsScan         *scan = es_visible_scan(es_log_scan(events, store, GetActiveSnapshot()));
+	EsScan         *scan = es_visible_scan(es_log_scan(events, GetActiveSnapshot()));
 	TupleTableSlot *slot;
 	int64           head = 0;
 

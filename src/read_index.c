@@ -100,12 +100,13 @@ es_read_index_all(void)
 {
 	static EsReadIndex indexes[ES_BY_SETS];
 	static uint64      known = 0; /* the generation of the store that they are of */
-	Oid                relid = es_store()->events;
-	uint64             generation = es_store_generation();
+	uint64             generation;
 
+	(void) es_store();
+	generation = es_store_generation();
 	if (known != generation)
 	{
-		Relation events = table_open(relid, AccessShareLock);
+		Relation events = table_open(es_events.found->relid, AccessShareLock);
 
 		known = 0;
 		find_indexes(events, indexes);

@@ -37,6 +37,7 @@
 #include "utils/syscache.h"
 
 #include "compat.h"
+#include "events.h"
 #include "read_node.h"
 #include "store.h"
 
@@ -136,11 +137,10 @@ begin_node(CustomScanState *css, EState *estate, int eflags)
 	ReadNode       *node = (ReadNode *) css;
 	CustomScan     *scan = castNode(CustomScan, css->ss.ps.plan);
 	TupleTableSlot *slot = css->ss.ss_ScanTupleSlot;
-	const EsStore  *store;
 
 	begin_call(node, linitial_node(FuncExpr, scan->custom_exprs));
 	if ((eflags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
-		node->events = es_store_open_events(AccessShareLock, &store);
+		node->events = es_store_open(&es_events, AccessShareLock);
 	node->whole_row = whole_row_type(node, scan);
 	es_reader_init_row(node->kind, &node->row, lsecond_int(scan->custom_private), slot->tts_values,
 					   slot->tts_isnull);
@@ -368,19 +368,18 @@ deparse_call(FuncExpr *call, List *context, bool with_prefix)
 static List *
 find_indexes(ReadNode *node)
 {
-	Oid            indexes[ES_READER_MAX_INDEXES];
-	bool           known[ES_READER_MAX_NARGS];
-	List          *result = NIL;
-	const EsStore *store;
-	int            n;
+	Oid   indexes[ES_READER_MAX_INDEXES];
+	bool  known[ES_READER_MAX_NARGS];
+	List *result = NIL;
+	int   n;
 
 	note_indexes(node);
 	if (node->indexes != NIL || !es_store_exists())
 		return node->indexes;
 	for (int i = 0; i < node->kind->nargs; i++)
 		known[i] = node->args[i] == NULL;
-	table_close(es_store_open_events(AccessShareLock, &store), NoLock);
-	n = node->kind->expect(node->fcinfo, known, store, indexes);
+	table_close(es_store_open(&es_events, AccessShareLock), NoLock);
+	n = node->kind->expect(node->fcinfo, known, indexes);
 	for (int i = 0; i < n; i++)
 		result = lappend_oid(result, indexes[i]);
 	return result;

@@ -57,7 +57,7 @@ typedef struct EsReaderKind
 	int (*indexes)(void *reader, Oid *indexes);
 	int64 (*removed)(void *reader);
 	/* the indexes that a call may read by, as far as its arguments are known; 0: cannot tell */
-	int (*expect)(FunctionCallInfo fcinfo, const bool *known, const EsStore *store, Oid *indexes);
+	int (*expect)(FunctionCallInfo fcinfo, const bool *known, Oid *indexes);
 } EsReaderKind;
 
 #define ES_READER_ALL_COLUMNS 0x7FFFFFFF

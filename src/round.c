@@ -26,12 +26,14 @@
 
 #include "clock.h"
 #include "errors.h"
+#include "events.h"
 #include "marker.h"
 #include "notify.h"
 #include "owner.h"
 #include "publish.h"
 #include "round.h"
 #include "store.h"
+#include "tick.h"
 
 #define ES_NOTIFY_RETRY  1000 /* ms */
 #define ES_NOTIFY_WAIT   100  /* ms; for the lock of all that notify */
@@ -50,14 +52,14 @@ es_round_begin(EsRound *round, EsSlot *slot, const char *database)
 }
 
 static EsIdentity
-begin(const EsStore **store, const char *activity)
+begin(const char *activity)
 {
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, activity);
-	*store = es_store();
-	return es_owner_assume((*store)->owner);
+	(void) es_store();
+	return es_owner_assume(es_store()->owner);
 }
 
 /* Commits; without waiting for the disk where that is not needed. */
@@ -125,10 +127,9 @@ announce(EsRound *round)
 static void
 take_tick(EsRound *round)
 {
-	const EsStore *store;
-	EsIdentity     before = begin(&store, "pg_eventstore: publishing");
-	EsTick         tick = round->state;
-	bool           written;
+	EsIdentity before = begin("pg_eventstore: publishing");
+	EsTick     tick = round->state;
+	bool       written;
 
 	tick.notified = round->notified;
 	written = es_publish_tick(&tick, false);
@@ -173,10 +174,10 @@ put_off_notifying(EsRound *round, const ErrorData *error)
  * since, these positions are of other events, which may not be published.
  */
 static bool
-is_same_store(const EsRound *round, const EsStore **store)
+is_same_store(const EsRound *round)
 {
-	Relation events = es_store_open_events(AccessShareLock, store); /* first, as everywhere */
-	Relation ticks = es_store_open_ticks(AccessShareLock, store);
+	Relation events = es_store_open(&es_events, AccessShareLock); /* first, as everywhere */
+	Relation ticks = es_store_open(&es_ticks, AccessShareLock);
 	bool     same = ticks->rd_rel->relfilenode == round->file;
 
 	table_close(ticks, NoLock);
@@ -198,12 +199,11 @@ bound_commit(void)
 static void
 notify_once(EsRound *round)
 {
-	const EsStore *store;
-	EsIdentity     before = begin(&store, "pg_eventstore: notifying");
-	int            sent;
-	int64          upto;
+	EsIdentity before = begin("pg_eventstore: notifying");
+	int        sent;
+	int64      upto;
 
-	if (!is_same_store(round, &store))
+	if (!is_same_store(round))
 	{
 		end(before, false);
 		return;
@@ -211,7 +211,7 @@ notify_once(EsRound *round)
 	/* a full queue gives room back to who asks how full it is, not to who adds to it */
 	if (round->notify_max < ES_NOTIFY_EVENTS)
 		(void) DirectFunctionCall1(pg_notification_queue_usage, (Datum) 0);
-	upto = es_notify_range(store, &round->channels, round->notified, round->state.position,
+	upto = es_notify_range(&round->channels, round->notified, round->state.position,
 						   round->notify_max, &sent);
 	bound_commit();
 	end(before, false);
@@ -282,17 +282,16 @@ es_round_publish(EsRound *round)
 void
 es_round_remember_notified(EsRound *round)
 {
-	const EsStore *store;
-	EsIdentity     before = begin(&store, "pg_eventstore: publishing");
-	Relation       ticks = es_store_open_ticks(RowExclusiveLock, &store);
-	EsTick         tick = round->state;
+	EsIdentity before = begin("pg_eventstore: publishing");
+	Relation   ticks = es_store_open(&es_ticks, RowExclusiveLock);
+	EsTick     tick = round->state;
 
 	if (ticks->rd_rel->relfilenode == round->file)
 	{
 		if (tick.generation != es_store_generation())
-			(void) es_tick_newest(store, &tick);
+			(void) es_tick_newest(&tick);
 		tick.notified = round->notified;
-		es_tick_write(store, &tick);
+		es_tick_write(&tick);
 	}
 	table_close(ticks, NoLock);
 	end(before, false);

@@ -29,13 +29,15 @@
 #include "sequence.h"
 #include "store.h"
 
+static EsFound found;
+
 const EsTable es_positions = {
 	.schema = ES_SCHEMA,
 	.name = "events_position_seq",
 	.relkind = RELKIND_SEQUENCE,
 	.comment = "Positions of the log.",
 	.definition = "events.position",
-	.relid = offsetof(EsStore, sequence),
+	.found = &found,
 };
 
 /* The sequence's row, with its page locked. */

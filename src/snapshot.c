@@ -73,7 +73,7 @@ StaticAssertDecl(lengthof(columns) == ES_SNAPSHOTS_NATTS, "each column has a num
 static const EsIndex indexes[] = {
 	{"snapshots_pkey",
 	 ES_INDEX_PRIMARY,
-	 offsetof(EsStore, snapshots_key),
+	 true,
 	 {ES_SNAPSHOTS_TENANT, ES_SNAPSHOTS_STREAM, ES_SNAPSHOTS_SCHEMA_VERSION},
 	 "One snapshot for each stream and schema_version."},
 };
@@ -83,6 +83,8 @@ static const EsCheck checks[] = {
 	{"es_content", "state IS NOT NULL OR payload IS NOT NULL",
 	 "A snapshot has a state, or a payload, or both."},
 };
+
+static EsFound found;
 
 const EsTable es_snapshots = {
 	.schema = ES_SCHEMA,
@@ -97,7 +99,7 @@ const EsTable es_snapshots = {
 	.nchecks = lengthof(checks),
 	.tenant = "tenant",
 	.reset = ES_RESET_EMPTIES,
-	.relid = offsetof(EsStore, snapshots),
+	.found = &found,
 };
 
 /* Columns of the index (tenant, stream, schema_version). */
@@ -178,9 +180,9 @@ insert_row(Relation snapshots, const EsSnapshot *snapshot)
 
 /* Puts the snapshot in the place of an older one; false where a newer one stands. */
 static bool
-replace(Relation snapshots, const EsStore *store, const EsSnapshot *snapshot)
+replace(Relation snapshots, const EsSnapshot *snapshot)
 {
-	EsScan         *scan = es_scan_begin(snapshots, store->snapshots_key, SnapshotSelf, 4);
+	EsScan *scan = es_scan_begin(snapshots, es_snapshots.found->indexes[0], SnapshotSelf, 4);
 	TupleTableSlot *slot;
 	bool            newest = true;
 
@@ -201,10 +203,9 @@ replace(Relation snapshots, const EsStore *store, const EsSnapshot *snapshot)
 static void
 check_reached(const EsSnapshot *snapshot)
 {
-	const EsStore *store;
-	Relation       events = es_store_open_events(AccessShareLock, &store);
-	EsScan        *scan = es_log_stream_scan(events, store, SnapshotSelf);
-	int64          version =
+	Relation events = es_store_open(&es_events, AccessShareLock);
+	EsScan  *scan = es_log_stream_scan(events, SnapshotSelf);
+	int64    version =
 		es_log_tail(scan, snapshot->tenant, snapshot->stream, snapshot->version).version;
 
 	es_scan_end(scan);
@@ -257,17 +258,16 @@ read_snapshot(FunctionCallInfo fcinfo)
 Datum
 es_snapshot(PG_FUNCTION_ARGS)
 {
-	EsSnapshot     snapshot = read_snapshot(fcinfo);
-	const EsStore *store = es_store();
-	Relation       snapshots;
-	bool           newest;
+	EsSnapshot snapshot = read_snapshot(fcinfo);
+	Relation   snapshots;
+	bool       newest;
 
-	es_privilege_check_write(store->snapshots, "es_snapshot()");
-	es_lock_snapshots(snapshot.tenant, snapshot.stream, store->snapshots);
+	es_privilege_check_write(&es_snapshots, "es_snapshot()");
+	es_lock_snapshots(snapshot.tenant, snapshot.stream, es_snapshots.found->relid);
 	check_reached(&snapshot);
-	snapshots = es_store_open_snapshots(RowExclusiveLock, &store);
+	snapshots = es_store_open(&es_snapshots, RowExclusiveLock);
 	check_deletable(snapshots);
-	newest = replace(snapshots, store, &snapshot);
+	newest = replace(snapshots, &snapshot);
 	table_close(snapshots, NoLock);
 	/* heap_delete() refuses a row of its own command: a second call shall replace it */
 	CommandCounterIncrement();
@@ -304,10 +304,10 @@ find_newest(EsScan *scan, text *tenant, text *stream, bool any, int32 schema_ver
 }
 
 static Relation
-open_for_read(const EsStore **store)
+open_for_read(void)
 {
-	es_privilege_check_read(es_store()->snapshots);
-	return es_store_open_snapshots(AccessShareLock, store);
+	es_privilege_check_read(&es_snapshots);
+	return es_store_open(&es_snapshots, AccessShareLock);
 }
 
 /*
@@ -322,10 +322,9 @@ es_load_snapshot(PG_FUNCTION_ARGS)
 										 ES_SNAPSHOTS_CREATED_AT};
 	text                   *stream = es_arg_stream(fcinfo, 0);
 	text                   *tenant = es_tenant_arg(fcinfo, 2);
-	const EsStore          *store;
-	Relation                snapshots = open_for_read(&store);
+	Relation                snapshots = open_for_read();
 	EsRows                  rows = es_rows_begin(fcinfo);
-	EsScan         *scan = es_scan_begin(snapshots, store->snapshots_key, GetActiveSnapshot(), 4);
+	EsScan *scan = es_scan_begin(snapshots, es_snapshots.found->indexes[0], GetActiveSnapshot(), 4);
 	TupleTableSlot *slot = find_newest(scan, tenant, stream, PG_ARGISNULL(1),
 									   PG_ARGISNULL(1) ? 0 : PG_GETARG_INT32(1));
 
@@ -399,16 +398,16 @@ seek_behind_snapshot(Rehydrate *rehydrate, text *tenant, text *stream)
 static void *
 open_rehydrate(FunctionCallInfo fcinfo, Snapshot snapshot)
 {
-	text          *stream = es_arg_stream(fcinfo, 0);
-	bool           any = PG_ARGISNULL(1);
-	text          *tenant = es_tenant_arg(fcinfo, 2);
-	Rehydrate     *rehydrate = palloc(sizeof(Rehydrate));
-	const EsStore *store;
+	text      *stream = es_arg_stream(fcinfo, 0);
+	bool       any = PG_ARGISNULL(1);
+	text      *tenant = es_tenant_arg(fcinfo, 2);
+	Rehydrate *rehydrate = palloc(sizeof(Rehydrate));
 
-	rehydrate->events = es_visible_open(&store);
-	rehydrate->tail = es_visible_scan(es_log_stream_scan(rehydrate->events, store, snapshot));
-	rehydrate->snapshots = open_for_read(&store);
-	rehydrate->scan = es_scan_begin(rehydrate->snapshots, store->snapshots_key, snapshot, 4);
+	rehydrate->events = es_visible_open();
+	rehydrate->tail = es_visible_scan(es_log_stream_scan(rehydrate->events, snapshot));
+	rehydrate->snapshots = open_for_read();
+	rehydrate->scan =
+		es_scan_begin(rehydrate->snapshots, es_snapshots.found->indexes[0], snapshot, 4);
 	rehydrate->snapshot =
 		find_newest(rehydrate->scan, tenant, stream, any, any ? 0 : PG_GETARG_INT32(1));
 	seek_behind_snapshot(rehydrate, tenant, stream);
@@ -465,10 +464,10 @@ removed_by_rehydrate(void *reader)
 }
 
 static int
-expect_of_rehydrate(FunctionCallInfo fcinfo, const bool *known, const EsStore *store, Oid *indexes)
+expect_of_rehydrate(FunctionCallInfo fcinfo, const bool *known, Oid *indexes)
 {
-	indexes[0] = store->snapshots_key;
-	indexes[1] = store->events_version;
+	indexes[0] = es_snapshots.found->indexes[0];
+	indexes[1] = es_events.found->indexes[ES_EVENTS_BY_VERSION];
 	return 2;
 }
 
@@ -531,7 +530,6 @@ es_drop_snapshots(PG_FUNCTION_ARGS)
 	int64           dropped = 0;
 	text           *category;
 	int32           below;
-	const EsStore  *store;
 	Relation        snapshots;
 	TupleTableSlot *slot;
 	TableScanDesc   scan;
@@ -543,8 +541,8 @@ es_drop_snapshots(PG_FUNCTION_ARGS)
 	category = PG_GETARG_TEXT_PP(0);
 	below = PG_GETARG_INT32(1);
 	es_name_check_category(category);
-	es_privilege_check_write(es_store()->snapshots, "es_drop_snapshots()");
-	snapshots = es_store_open_snapshots(RowExclusiveLock, &store);
+	es_privilege_check_write(&es_snapshots, "es_drop_snapshots()");
+	snapshots = es_store_open(&es_snapshots, RowExclusiveLock);
 	check_deletable(snapshots);
 	slot = table_slot_create(snapshots, NULL);
 	/* from the first block on, so that two of these do not deadlock */
@@ -601,11 +599,11 @@ stream_version(EsVerify *verify, EsScan *events, TupleTableSlot *row)
 static int64
 walk_snapshots(EsVerify *verify, EsTally *tally)
 {
-	Relation        rel = table_open(verify->store.snapshots, AccessShareLock);
+	Relation        rel = table_open(es_snapshots.found->relid, AccessShareLock);
 	TupleTableSlot *row = table_slot_create(rel, NULL);
 	TableScanDesc   scan = table_beginscan(rel, verify->snapshot, 0, NULL);
-	EsScan *events = es_scan_begin(verify->events, verify->store.events_version, verify->snapshot,
-								   ES_SCAN_MAX_KEYS);
+	EsScan *events = es_scan_begin(verify->events, es_events.found->indexes[ES_EVENTS_BY_VERSION],
+								   verify->snapshot, ES_SCAN_MAX_KEYS);
 	int64   n = 0;
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, row))
@@ -633,8 +631,9 @@ es_snapshot_verify(EsVerify *verify)
 	int64   n;
 
 	es_tally_begin(&tally, verify, "snapshots");
-	if (!es_verify_have(verify, &tally, verify->store.snapshots, "es.snapshots") ||
-		!es_verify_have(verify, &tally, verify->store.events_version, "es.snapshots"))
+	if (!es_verify_have(verify, &tally, es_snapshots.found->relid, "es.snapshots") ||
+		!es_verify_have(verify, &tally, es_events.found->indexes[ES_EVENTS_BY_VERSION],
+						"es.snapshots"))
 		return;
 	n = walk_snapshots(verify, &tally);
 	es_tally_end(&tally, "es.snapshots", "%s, none above its stream.",

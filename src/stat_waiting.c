@@ -93,7 +93,7 @@ es_waiting(PG_FUNCTION_ARGS)
 	EsRows    rows = es_rows_begin(fcinfo);
 	LockData *locks;
 
-	(void) es_status_check_monitor();
+	es_status_check_monitor();
 	locks = GetLockStatusData();
 	for (int i = 0; i < locks->nelements; i++)
 	{

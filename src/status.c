@@ -51,7 +51,7 @@ PG_FUNCTION_INFO_V1(es_status_workers);
 PG_FUNCTION_INFO_V1(es_status_tenants);
 
 /* May the current role see the statistics? */
-const EsStore *
+void
 es_status_check_monitor(void)
 {
 	const EsStore *store = es_store();
@@ -64,14 +64,14 @@ es_status_check_monitor(void)
 								  GetUserNameFromId(GetUserId(), false)),
 						errhint("GRANT pg_monitor to that role.")));
 	es_tenant_check_unbound("statistics of the event store");
-	return store;
 }
 
 /* Opens a scan over the events above the horizon that the caller's snapshot sees. */
 static EsScan *
-open_unpublished(Relation events, const EsStore *store, int64 horizon)
+open_unpublished(Relation events, int64 horizon)
 {
-	EsScan *scan = es_scan_begin(events, store->events_position, GetActiveSnapshot(), 1);
+	EsScan *scan = es_scan_begin(events, es_events.found->indexes[ES_EVENTS_BY_POSITION],
+								 GetActiveSnapshot(), 1);
 
 	es_scan_int8_key(scan, 1, BTGreaterStrategyNumber, horizon);
 	es_scan_seek(scan);
@@ -82,12 +82,10 @@ open_unpublished(Relation events, const EsStore *store, int64 horizon)
 Datum
 es_status_outbox(PG_FUNCTION_ARGS)
 {
-	const EsStore *store;
-	Relation       events = es_visible_open(&store);
-	EsRows         rows = es_rows_begin(fcinfo);
-	EsTenants      tenants = es_tenants_allowed();
-	EsScan        *scan =
-		es_visible_scan(open_unpublished(events, store, es_tick_horizon(GetActiveSnapshot())));
+	Relation  events = es_visible_open();
+	EsRows    rows = es_rows_begin(fcinfo);
+	EsTenants tenants = es_tenants_allowed();
+	EsScan *scan = es_visible_scan(open_unpublished(events, es_tick_horizon(GetActiveSnapshot())));
 	TupleTableSlot *slot;
 
 	while ((slot = es_scan_next(scan, ForwardScanDirection)) != NULL)
@@ -110,11 +108,11 @@ typedef struct Lag
 } Lag;
 
 static Lag
-measure_lag(const EsStore *store)
+measure_lag(void)
 {
-	Relation        events = table_open(store->events, AccessShareLock);
+	Relation        events = table_open(es_events.found->relid, AccessShareLock);
 	Lag             lag = {es_tick_horizon(GetActiveSnapshot())};
-	EsScan         *scan = open_unpublished(events, store, lag.horizon);
+	EsScan         *scan = open_unpublished(events, lag.horizon);
 	TupleTableSlot *slot;
 
 	while ((slot = es_scan_next(scan, ForwardScanDirection)) != NULL)
@@ -127,7 +125,7 @@ measure_lag(const EsStore *store)
 	/* the clock may have been ahead then */
 	if (lag.events > 0)
 		lag.since = Min(lag.since, GetCurrentTimestamp());
-	lag.head = es_log_head(events, store, GetActiveSnapshot());
+	lag.head = es_log_head(events, GetActiveSnapshot());
 	table_close(events, NoLock);
 	return lag;
 }
@@ -281,7 +279,7 @@ es_status_store(PG_FUNCTION_ARGS)
 	Row        row = {0};
 
 	if (error == NULL)
-		(void) es_status_check_monitor();
+		es_status_check_monitor();
 	put(&row, Int32GetDatum(ES_STORE_VERSION), error != NULL);
 	put_text(&row, error == NULL ? "" : error->message);
 	put_text(&row, error == NULL || error->detail == NULL ? "" : error->detail);
@@ -294,12 +292,14 @@ es_status_store(PG_FUNCTION_ARGS)
 Datum
 es_status_publisher(PG_FUNCTION_ARGS)
 {
-	const EsStore *store = es_status_check_monitor();
-	EsRows         rows = es_rows_begin(fcinfo);
-	EsSlot         slot = copy_slot(es_shared_mine());
-	Lag            lag = measure_lag(store);
-	Row            row = {0};
+	EsRows rows = es_rows_begin(fcinfo);
+	EsSlot slot;
+	Lag    lag;
+	Row    row = {0};
 
+	es_status_check_monitor();
+	slot = copy_slot(es_shared_mine());
+	lag = measure_lag();
 	put_int8(&row, lag.horizon);
 	put_int8(&row, lag.head);
 	put_int8(&row, lag.events);
@@ -370,19 +370,19 @@ floor_of(const EsTick *tick, const EsSlot *slot, const EsHolder *holder)
 Datum
 es_status_holders(PG_FUNCTION_ARGS)
 {
-	const EsStore *store = es_status_check_monitor();
-	EsRows         rows = es_rows_begin(fcinfo);
-	EsTick         tick;
-	EsSlot         slot;
-	EsHolder      *holders;
-	Row            row = {0};
-	int            n;
+	EsRows    rows = es_rows_begin(fcinfo);
+	EsTick    tick;
+	EsSlot    slot;
+	EsHolder *holders;
+	Row       row = {0};
+	int       n;
 
+	es_status_check_monitor();
 	if (RecoveryInProgress())
 		return (Datum) 0;
 	slot = copy_slot(es_shared_mine());
-	(void) es_tick_newest(store, &tick);
-	holders = es_marker_holders(store, &n);
+	(void) es_tick_newest(&tick);
+	holders = es_marker_holders(&n);
 	for (int i = 0; i < n; i++)
 	{
 		int           pid = es_holder_pid(&holders[i]);
@@ -404,7 +404,7 @@ es_status_appends(PG_FUNCTION_ARGS)
 	EsSlot slot;
 	Row    row = {0};
 
-	(void) es_status_check_monitor();
+	es_status_check_monitor();
 	slot = copy_slot(es_shared_mine());
 	put_count(&row, &slot.appends);
 	put_count(&row, &slot.events);
@@ -439,7 +439,7 @@ es_status_workers(PG_FUNCTION_ARGS)
 	EsRows    rows = es_rows_begin(fcinfo);
 	bool      sees_all;
 
-	(void) es_status_check_monitor();
+	es_status_check_monitor();
 	sees_all = has_privs_of_role(GetUserId(), ROLE_PG_MONITOR);
 	(void) es_shared_mine();
 	if (shared->preloaded)
@@ -492,11 +492,15 @@ copy_roles(const EsBindings *bound)
 Datum
 es_status_tenants(PG_FUNCTION_ARGS)
 {
-	EsBindings bound = copy_roles(es_binding_all());
 	EsRows     rows = es_rows_begin(fcinfo);
-	Datum      values[4] = {Int32GetDatum(bound.n), BoolGetDatum(es_policy_is_enabled())};
+	EsBindings bound;
+	Datum      values[4];
 	bool       nulls[4] = {false, false, true, true};
 
+	es_status_check_monitor();
+	bound = copy_roles(es_binding_all());
+	values[0] = Int32GetDatum(bound.n);
+	values[1] = BoolGetDatum(es_policy_is_enabled());
 	for (int i = bound.n - 1; i >= 0; i--)
 	{
 		const EsBinding *binding = &bound.list[i];

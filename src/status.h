@@ -5,8 +5,6 @@
 #ifndef ES_STATUS_H
 #define ES_STATUS_H
 
-#include "store.h"
-
-extern const EsStore *es_status_check_monitor(void);
+extern void es_status_check_monitor(void);
 
 #endif

@@ -67,10 +67,12 @@ static const EsColumn columns[] = {
 StaticAssertDecl(lengthof(columns) == ES_STORE_NATTS, "each column has a number");
 
 static const EsIndex indexes[] = {
-	{"store_single", ES_INDEX_ONE_ROW, 0, {0}, "Holds es.store to one row."},
+	{"store_single", ES_INDEX_ONE_ROW, false, {0}, "Holds es.store to one row."},
 };
 
-static void look(EsStore *store, Relation rel);
+static EsFound found;
+
+static void look(EsFound *found, Relation rel);
 
 const EsTable es_store_table = {
 	.schema = ES_SCHEMA,
@@ -83,21 +85,20 @@ const EsTable es_store_table = {
 	.nindexes = lengthof(indexes),
 	.also = "ALTER TABLE es.store REPLICA IDENTITY FULL",
 	.guard = ES_GUARD_REFUSES | ES_GUARD_TELLS,
-	.relid = offsetof(EsStore, store),
+	.found = &found,
 	.look = look,
 };
 
-static EsStore found;
-static bool    found_valid = false;
+static EsStore store;
+static bool    store_valid = false;
 static uint64  generation = 1; /* counts invalidations */
-static uint64  channels_generation = 1;
 
-static void
-forget_store(void)
+/* Lets the store be looked up again by the next call. */
+void
+es_store_forget(void)
 {
-	found_valid = false;
+	store_valid = false;
 	generation++;
-	channels_generation++;
 }
 
 /* Is it a relation of the store that was found? */
@@ -106,8 +107,23 @@ is_ours(Oid relid)
 {
 	for (int i = 0; i < es_ntables; i++)
 	{
-		if (relid == es_store_relid(&found, es_tables[i]))
+		if (es_tables[i]->found != NULL && relid == es_tables[i]->found->relid)
 			return true;
+	}
+	return false;
+}
+
+/* Rows have changed: that is the business of the table's module, and no reason to look again. */
+static bool
+is_told(Oid relid)
+{
+	for (int i = 0; i < es_ntables; i++)
+	{
+		if (es_tables[i]->found != NULL && relid == es_tables[i]->found->told)
+		{
+			es_tables[i]->found->changes++;
+			return true;
+		}
 	}
 	return false;
 }
@@ -115,18 +131,15 @@ is_ours(Oid relid)
 static void
 relation_changed(Datum arg, Oid relid)
 {
-	/* rows have changed: that is the publisher's business, and no reason to look again */
-	if (found_valid && OidIsValid(relid) && relid == found.channels_told)
-		channels_generation++;
 	/* while it is looked for, any relation may be one of ours */
-	else if (!found_valid || !OidIsValid(relid) || is_ours(relid))
-		forget_store();
+	if (!store_valid || !OidIsValid(relid) || (!is_told(relid) && is_ours(relid)))
+		es_store_forget();
 }
 
 static void
 schema_changed(Datum arg, int cacheid, uint32 hashvalue)
 {
-	forget_store();
+	es_store_forget();
 }
 
 /* The relation's OID; it is of that kind, so that it can be opened as such. */
@@ -225,19 +238,20 @@ es_store_owner_of(Oid relid)
 
 /* What is in the row of es.store. */
 static void
-look(EsStore *store, Relation rel)
+look(EsFound *found, Relation rel)
 {
 	Datum salt;
 
 	if (read_store_row(rel, ES_STORE_SALT, &salt))
-		store->salt = DatumGetInt64(salt);
+		store.salt = DatumGetInt64(salt);
 }
 
 /* Is there a store, and is it of this library's version? */
 void
-es_store_find_version(EsStore *s)
+es_store_find_version(const EsTable *table)
 {
 	static bool registered = false;
+	Oid         relid;
 
 	if (!registered)
 	{
@@ -245,14 +259,14 @@ es_store_find_version(EsStore *s)
 		CacheRegisterSyscacheCallback(NAMESPACEOID, schema_changed, (Datum) 0);
 		registered = true;
 	}
-	s->store = find_store_table();
-	s->owner = es_store_owner_of(s->store);
-	check_version(s->store);
+	relid = find_store_table();
+	store.owner = es_store_owner_of(relid);
+	check_version(relid);
 }
 
 /* Finds a table, which has the columns of its descriptor, and what its module asks of it. */
 void
-es_store_find_table(EsStore *s, const EsTable *table)
+es_store_find_table(const EsTable *table)
 {
 	Oid      relid = find_relation(table->schema, table->name, table->relkind);
 	Relation rel;
@@ -261,23 +275,25 @@ es_store_find_table(EsStore *s, const EsTable *table)
 	{
 		rel = table_open(relid, AccessShareLock);
 		es_layout_check_table(rel, table);
+		if (table->owns)
+			store.owner = rel->rd_rel->relowner;
 		if (table->look != NULL)
-			table->look(s, rel);
+			table->look(table->found, rel);
 		table_close(rel, AccessShareLock);
 	}
-	*(Oid *) ((char *) s + table->relid) = relid;
+	table->found->relid = relid;
 }
 
 /* A6, and what tells us and others when rows change. */
 void
-es_store_check_guards(EsStore *s, const EsTable *table)
+es_store_check_guards(const EsTable *table)
 {
 	Relation rel;
 	char    *missing;
 
 	if ((table->guard & ES_GUARD_NEEDED) == 0)
 		return;
-	rel = table_open(es_store_relid(s, table), AccessShareLock);
+	rel = table_open(table->found->relid, AccessShareLock);
 	if (!es_guard_stand(rel, &missing))
 		es_layout_not_ready(
 			psprintf("Trigger \"%s\" on table \"es.%s\" does not stand, or does not "
@@ -302,24 +318,22 @@ check_plain_indexes(Relation rel)
  * it says which one is not.
  */
 void
-es_store_find_indexes(EsStore *s, const EsTable *table)
+es_store_find_indexes(const EsTable *table)
 {
 	const EsIndex *lacks = NULL;
 	Relation       rel;
 
 	if (table->nindexes == 0)
 		return;
-	rel = table_open(es_store_relid(s, table), AccessShareLock);
+	rel = table_open(table->found->relid, AccessShareLock);
 	for (int i = 0; i < table->nindexes; i++)
 	{
 		const EsIndex *index = &table->indexes[i];
-		Oid            relid;
 
-		if (index->needed == 0)
+		if (!index->needed)
 			continue;
-		relid = es_layout_find_index(rel, index);
-		*(Oid *) ((char *) s + index->needed) = relid;
-		if (!OidIsValid(relid) && lacks == NULL)
+		table->found->indexes[i] = es_layout_find_index(rel, index);
+		if (!OidIsValid(table->found->indexes[i]) && lacks == NULL)
 			lacks = index;
 	}
 	if (lacks != NULL)
@@ -331,21 +345,41 @@ es_store_find_indexes(EsStore *s, const EsTable *table)
 	table_close(rel, AccessShareLock);
 }
 
-/* What goes with the extension is looked for by nobody: it is made anew. */
-static void
-find_store(EsStore *s)
+/* Forgets where everything was, but for how often rows have changed; it is looked up anew. */
+void
+es_store_clear(void)
 {
-	memset(s, 0, sizeof(EsStore));
-	es_store_find_version(s);
+	store_valid = false;
+	memset(&store, 0, sizeof(EsStore));
 	for (int i = 0; i < es_ntables; i++)
 	{
-		if (!es_tables[i]->of_extension)
-			es_store_find_table(s, es_tables[i]);
+		EsFound *found = es_tables[i]->found;
+		uint64   changes;
+
+		if (found == NULL)
+			continue;
+		changes = found->changes;
+		memset(found, 0, sizeof(EsFound));
+		found->changes = changes;
+	}
+}
+
+static void
+find_store(void)
+{
+	es_store_clear();
+	es_store_find_version(&es_store_table);
+	for (int i = 0; i < es_ntables; i++)
+	{
+		if (es_tables[i]->found != NULL)
+			es_store_find_table(es_tables[i]);
 	}
 	for (int i = 0; i < es_ntables; i++)
 	{
-		es_store_check_guards(s, es_tables[i]);
-		es_store_find_indexes(s, es_tables[i]);
+		if (es_tables[i]->found == NULL)
+			continue;
+		es_store_check_guards(es_tables[i]);
+		es_store_find_indexes(es_tables[i]);
 	}
 }
 
@@ -356,17 +390,15 @@ find_store(EsStore *s)
 const EsStore *
 es_store(void)
 {
-	if (!found_valid)
+	if (!store_valid)
 	{
-		uint64  before = generation;
-		EsStore s;
+		uint64 before = generation;
 
-		find_store(&s);
-		found = s;
+		find_store();
 		/* a message that came while we looked leaves it to be looked up again */
-		found_valid = before == generation;
+		store_valid = before == generation;
 	}
-	return &found;
+	return &store;
 }
 
 /* Changes whenever something about the store may have changed. */
@@ -376,11 +408,11 @@ es_store_generation(void)
 	return generation;
 }
 
-/* Changes whenever the rows of es.channels may have changed, if its guards tell. */
+/* Changes whenever rows of the table may have changed, if its guards tell. */
 uint64
-es_store_channels_generation(void)
+es_store_generation_of(const EsTable *table)
 {
-	return channels_generation;
+	return generation + table->found->changes;
 }
 
 /* The owner of the store, be it ready or not; raises SE006 where there is none. */
@@ -400,45 +432,25 @@ es_store_exists(void)
 }
 
 /*
- * Opens a relation of the store, and looks the store up again with the lock
- * held: what was found before may have changed while we waited.
+ * Opens a table of the store, and looks the store up again with the lock held: what was
+ * found before may have changed while we waited.  Who takes away a guard or an index needs a
+ * stronger lock.
  */
-static Relation
-open_checked(size_t which, LOCKMODE mode, const EsStore **store)
+Relation
+es_store_open(const EsTable *table, LOCKMODE mode)
 {
 	for (;;)
 	{
-		Oid      relid = *(const Oid *) ((const char *) es_store() + which);
-		Relation rel = table_open(relid, mode);
+		Oid      relid;
+		Relation rel;
 
-		*store = es_store();
-		if (*(const Oid *) ((const char *) *store + which) == relid)
+		(void) es_store();
+		relid = table->found->relid;
+		rel = table_open(relid, mode);
+		(void) es_store();
+		if (table->found->relid == relid)
 			return rel;
 		table_close(rel, mode);
 		CHECK_FOR_INTERRUPTS();
 	}
-}
-
-/*
- * Opens es.events, and makes sure that *store is still true with the lock held:
- * who takes away a guard or an index needs a stronger lock.
- */
-Relation
-es_store_open_events(LOCKMODE mode, const EsStore **store)
-{
-	return open_checked(offsetof(EsStore, events), mode, store);
-}
-
-/* The same for es.snapshots. */
-Relation
-es_store_open_snapshots(LOCKMODE mode, const EsStore **store)
-{
-	return open_checked(offsetof(EsStore, snapshots), mode, store);
-}
-
-/* The same for es.ticks. */
-Relation
-es_store_open_ticks(LOCKMODE mode, const EsStore **store)
-{
-	return open_checked(offsetof(EsStore, ticks), mode, store);
 }

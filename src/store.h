@@ -20,27 +20,7 @@
 
 typedef struct EsStore
 {
-	Oid  owner; /* first: an offset of 0 means that there is none */
-	Oid  events;
-	Oid  events_position; /* its indexes, found by their columns */
-	Oid  events_version;
-	Oid  events_id;
-	Oid  events_category;
-	Oid  sequence;
-	Oid  snapshots;
-	Oid  snapshots_key;
-	Oid  ticks;
-	Oid  ticks_position;
-	Oid  epochs;
-	Oid  channels;
-	Oid  channels_told; /* a message about it says that rows of es.channels have changed */
-	Oid  bindings;
-	Oid  all_streams;
-	Oid  appending;
-	Oid  store;
-	bool plain_before; /* es.events has no BEFORE INSERT triggers but ours */
-	bool plain_checks; /* es.events has no CHECK constraints but ours */
-
+	Oid   owner;
 	int64 salt;
 } EsStore;
 
@@ -48,26 +28,19 @@ extern const EsTable es_store_table;
 
 extern const EsStore *es_store(void);
 extern uint64         es_store_generation(void);
-extern uint64         es_store_channels_generation(void);
+extern uint64         es_store_generation_of(const EsTable *table);
+extern void           es_store_forget(void);
+extern void           es_store_clear(void);
 extern bool           es_store_exists(void);
 extern Oid            es_store_owner(void);
 extern Oid            es_store_owner_of(Oid relid);
-extern Relation       es_store_open_events(LOCKMODE mode, const EsStore **store);
-extern Relation       es_store_open_snapshots(LOCKMODE mode, const EsStore **store);
-extern Relation       es_store_open_ticks(LOCKMODE mode, const EsStore **store);
+extern Relation       es_store_open(const EsTable *table, LOCKMODE mode);
 extern int            es_store_version(Oid store);
 
 /* The steps in which the store is looked up: each raises SE006 where it is not in order. */
-extern void es_store_find_version(EsStore *s);
-extern void es_store_find_table(EsStore *s, const EsTable *table);
-extern void es_store_check_guards(EsStore *s, const EsTable *table);
-extern void es_store_find_indexes(EsStore *s, const EsTable *table);
-
-/* Where a table is, by the place that its descriptor names. */
-static inline Oid
-es_store_relid(const EsStore *store, const EsTable *table)
-{
-	return table->relid == 0 ? InvalidOid : *(const Oid *) ((const char *) store + table->relid);
-}
+extern void es_store_find_version(const EsTable *table);
+extern void es_store_find_table(const EsTable *table);
+extern void es_store_check_guards(const EsTable *table);
+extern void es_store_find_indexes(const EsTable *table);
 
 #endif

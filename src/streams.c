@@ -25,7 +25,6 @@
 #include "log.h"
 #include "row.h"
 #include "rows.h"
-#include "store.h"
 #include "tenant.h"
 #include "text.h"
 #include "visible.h"
@@ -134,10 +133,11 @@ add_tenant(Listing *listing, text *tenant)
 
 /* Adds every tenant that has a stream, skipping from one to the next. */
 static void
-add_all_tenants(Listing *listing, Relation events, const EsStore *store)
+add_all_tenants(Listing *listing, Relation events)
 {
 	EsScan *scan =
-		es_visible_scan(es_scan_begin(events, store->events_version, GetActiveSnapshot(), 1));
+		es_visible_scan(es_scan_begin(events, es_events.found->indexes[ES_EVENTS_BY_VERSION],
+									  GetActiveSnapshot(), 1));
 	text           *low = cstring_to_text("");
 	TupleTableSlot *slot;
 
@@ -211,24 +211,24 @@ put_streams(EsRows *rows, Listing *listing, int64 max_count)
 Datum
 es_streams(PG_FUNCTION_ARGS)
 {
-	Listing        listing;
-	text          *after = PG_ARGISNULL(1) ? cstring_to_text("") : PG_GETARG_TEXT_PP(1);
-	int64          max_count = es_arg_max_count(fcinfo, 2);
-	EsTenants      tenants = es_tenants_arg(fcinfo, 3);
-	const EsStore *store;
-	Relation       events;
-	EsRows         rows;
+	Listing   listing;
+	text     *after = PG_ARGISNULL(1) ? cstring_to_text("") : PG_GETARG_TEXT_PP(1);
+	int64     max_count = es_arg_max_count(fcinfo, 2);
+	EsTenants tenants = es_tenants_arg(fcinfo, 3);
+	Relation  events;
+	EsRows    rows;
 
 	listing.categories = es_arg_texts(fcinfo, 0, "categories", &listing.ncategories);
 	listing.start = name_and(after, '\001');
 	listing.cursors = pairingheap_allocate(compare_cursors, NULL);
-	events = es_visible_open(&store);
+	events = es_visible_open();
 	rows = es_rows_begin(fcinfo);
 	listing.names =
-		es_visible_scan(es_scan_begin(events, store->events_version, GetActiveSnapshot(), 3));
-	listing.tails = es_visible_scan(es_log_stream_scan(events, store, GetActiveSnapshot()));
+		es_visible_scan(es_scan_begin(events, es_events.found->indexes[ES_EVENTS_BY_VERSION],
+									  GetActiveSnapshot(), 3));
+	listing.tails = es_visible_scan(es_log_stream_scan(events, GetActiveSnapshot()));
 	if (tenants.n < 0)
-		add_all_tenants(&listing, events, store);
+		add_all_tenants(&listing, events);
 	for (int i = 0; i < tenants.n; i++)
 		add_tenant(&listing, tenants.names[i]);
 	put_streams(&rows, &listing, max_count);

@@ -19,8 +19,7 @@
 #define ES_PRIVATE_SCHEMA "es_private"
 
 #define ES_INDEX_MAX_COLUMNS 3
-
-struct EsStore;
+#define ES_TABLE_MAX_INDEXES 6
 
 /* A column; a text is COLLATE "C". */
 typedef struct EsColumn
@@ -44,7 +43,7 @@ typedef struct EsIndex
 {
 	const char *name;
 	EsIndexKind kind;
-	size_t      needed; /* the store reads by it: of its OID in EsStore; 0: it does not */
+	bool        needed;                        /* the store reads by it */
 	AttrNumber  columns[ES_INDEX_MAX_COLUMNS]; /* 0 ends */
 	const char *comment;
 } EsIndex;
@@ -55,6 +54,17 @@ typedef struct EsCheck
 	const char *expression;
 	const char *comment;
 } EsCheck;
+
+/* What this session knows of a table; true after es_store(). */
+typedef struct EsFound
+{
+	Oid    relid;
+	Oid    indexes[ES_TABLE_MAX_INDEXES]; /* those that are needed, by their place in the list */
+	Oid    told;         /* a message about it says that rows have changed, and no more */
+	uint64 changes;      /* counts these messages */
+	bool   plain_before; /* it has no BEFORE INSERT triggers but ours */
+	bool   plain_checks; /* and no CHECK constraints but ours */
+} EsFound;
 
 /* What the guards of a table do. */
 #define ES_GUARD_REFUSES         1 /* what does not come by the functions */
@@ -84,10 +94,12 @@ typedef struct EsTable
 	bool            plain_indexes; /* none may be unique, partial or on an expression */
 	const char     *tenant;        /* whose a row is, for the policies; NULL: no tenant's */
 	const char     *reset;         /* a statement, or as above; NULL: it stays as it is */
-	size_t          relid;         /* of its OID in EsStore; 0: nobody asks for it */
+	bool            users_policies; /* our functions apply the policies of others to it */
+	bool            owns;           /* its owner is the store's */
+	EsFound        *found;          /* NULL: it is not looked up */
 
 	/* looks at what else the module wants to know of the table, when the store is looked up */
-	void (*look)(struct EsStore *store, Relation rel);
+	void (*look)(EsFound *found, Relation rel);
 } EsTable;
 
 /* A relation of the store: a table, or the like, or an index of one. */

@@ -75,12 +75,10 @@ static const EsColumn columns[] = {
 StaticAssertDecl(lengthof(columns) == ES_TICKS_NATTS, "each column has a number");
 
 static const EsIndex indexes[] = {
-	{"ticks_position_idx",
-	 ES_INDEX_PLAIN,
-	 offsetof(EsStore, ticks_position),
-	 {ES_TICKS_POSITION},
-	 "Finds the horizon."},
+	{"ticks_position_idx", ES_INDEX_PLAIN, true, {ES_TICKS_POSITION}, "Finds the horizon."},
 };
+
+static EsFound found;
 
 const EsTable es_ticks = {
 	.schema = ES_SCHEMA,
@@ -95,7 +93,7 @@ const EsTable es_ticks = {
 	.guard = ES_GUARD_REFUSES,
 	.plain_indexes = true,
 	.reset = ES_RESET_EMPTIES,
-	.relid = offsetof(EsStore, ticks),
+	.found = &found,
 };
 
 /* Ticks younger than this are all kept. */
@@ -167,10 +165,10 @@ is_newer(TupleTableSlot *slot, const EsTick *tick)
  * any would do, the newest is the best.
  */
 bool
-es_tick_newest(const EsStore *store, EsTick *tick)
+es_tick_newest(EsTick *tick)
 {
-	Relation        rel = table_open(store->ticks, AccessShareLock);
-	EsScan         *scan = es_scan_begin(rel, store->ticks_position, SnapshotSelf, 1);
+	Relation        rel = table_open(es_ticks.found->relid, AccessShareLock);
+	EsScan         *scan = es_scan_begin(rel, es_ticks.found->indexes[0], SnapshotSelf, 1);
 	TupleTableSlot *slot;
 	bool            found = false;
 
@@ -235,9 +233,9 @@ insert_row(Relation rel, TupleTableSlot *slot)
 
 /* Writes a tick in the current transaction. */
 void
-es_tick_write(const EsStore *store, const EsTick *tick)
+es_tick_write(const EsTick *tick)
 {
-	Relation        rel = table_open(store->ticks, RowExclusiveLock);
+	Relation        rel = table_open(es_ticks.found->relid, RowExclusiveLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 
 	es_row_clear(slot);
@@ -296,11 +294,11 @@ fresh_since(const EsTick *newest, TimestampTz next_at)
  * newest.  Answers up to which position it has come.
  */
 int64
-es_tick_prune(const EsStore *store, const EsTick *newest, TimestampTz next_at)
+es_tick_prune(const EsTick *newest, TimestampTz next_at)
 {
 	TimestampTz     fresh = fresh_since(newest, next_at);
-	Relation        rel = table_open(store->ticks, RowExclusiveLock);
-	EsScan         *scan = es_scan_begin(rel, store->ticks_position, SnapshotSelf, 1);
+	Relation        rel = table_open(es_ticks.found->relid, RowExclusiveLock);
+	EsScan         *scan = es_scan_begin(rel, es_ticks.found->indexes[0], SnapshotSelf, 1);
 	EsTick          before = {newest->pruned};
 	ItemPointerData tid;
 	TupleTableSlot *slot;
@@ -481,15 +479,14 @@ es_tick_horizon(Snapshot snapshot)
 	static LocalTransactionId known = InvalidLocalTransactionId;
 	static uint64             known_generation;
 	static int64              horizon;
-	const EsStore            *store;
 	Relation                  rel;
 	int64                     found;
 
 	if (IsolationUsesXactSnapshot() && known == es_compat_my_lxid() &&
 		known_generation == es_store_generation())
 		return horizon;
-	rel = es_store_open_ticks(AccessShareLock, &store);
-	found = find_horizon(rel, store->ticks_position, snapshot);
+	rel = es_store_open(&es_ticks, AccessShareLock);
+	found = find_horizon(rel, es_ticks.found->indexes[0], snapshot);
 	table_close(rel, NoLock);
 	if (IsolationUsesXactSnapshot())
 	{
@@ -542,7 +539,7 @@ count_ticks(EsVerify *verify, Relation rel)
 static int64
 walk_ticks(EsVerify *verify, EsTally *tally, Relation rel, EsTick *newest)
 {
-	EsScan         *scan = es_scan_begin(rel, verify->store.ticks_position, verify->snapshot, 1);
+	EsScan         *scan = es_scan_begin(rel, es_ticks.found->indexes[0], verify->snapshot, 1);
 	TupleTableSlot *slot;
 	int64           n = 0;
 
@@ -567,18 +564,17 @@ walk_ticks(EsVerify *verify, EsTally *tally, Relation rel, EsTick *newest)
 void
 es_tick_verify(EsVerify *verify)
 {
-	const EsStore *store = &verify->store;
-	EsTick         newest = {0};
-	EsTally        tally;
-	Relation       rel;
-	int64          rows;
-	int64          entries;
+	EsTick   newest = {0};
+	EsTally  tally;
+	Relation rel;
+	int64    rows;
+	int64    entries;
 
 	es_tally_begin(&tally, verify, "ticks");
-	if (!es_verify_have(verify, &tally, store->ticks, "es.ticks") ||
-		!es_verify_have(verify, &tally, store->ticks_position, "es.ticks"))
+	if (!es_verify_have(verify, &tally, es_ticks.found->relid, "es.ticks") ||
+		!es_verify_have(verify, &tally, es_ticks.found->indexes[0], "es.ticks"))
 		return;
-	rel = table_open(store->ticks, AccessShareLock);
+	rel = table_open(es_ticks.found->relid, AccessShareLock);
 	rows = count_ticks(verify, rel);
 	entries = walk_ticks(verify, &tally, rel, &newest);
 	table_close(rel, NoLock);
@@ -588,8 +584,9 @@ es_tick_verify(EsVerify *verify)
 					   es_verify_count(entries, "entry", "entries"),
 					   es_verify_count(rows, "row", "rows"));
 	/* read after the snapshot was taken */
-	if (OidIsValid(store->sequence) &&
-		Max(newest.position, newest.last_position) > es_sequence_last(store->sequence, NULL))
+	if (OidIsValid(es_positions.found->relid) &&
+		Max(newest.position, newest.last_position) >
+			es_sequence_last(es_positions.found->relid, NULL))
 		es_tally_found(&tally, ES_VERIFY_ERROR,
 					   psprintf("es.ticks, position %lld", (long long) newest.position),
 					   "The newest tick knows of position %lld, which the sequence has not given.",

@@ -32,9 +32,9 @@ typedef struct EsTick
 
 extern const EsTable es_ticks;
 
-extern bool  es_tick_newest(const EsStore *store, EsTick *tick);
-extern void  es_tick_write(const EsStore *store, const EsTick *tick);
-extern int64 es_tick_prune(const EsStore *store, const EsTick *newest, TimestampTz next_at);
+extern bool  es_tick_newest(EsTick *tick);
+extern void  es_tick_write(const EsTick *tick);
+extern int64 es_tick_prune(const EsTick *newest, TimestampTz next_at);
 extern int64 es_tick_horizon(Snapshot snapshot);
 
 #endif

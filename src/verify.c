@@ -30,6 +30,7 @@
 #include "utils/snapmgr.h"
 
 #include "args.h"
+#include "events.h"
 #include "owner.h"
 #include "swap.h"
 #include "verify.h"
@@ -192,7 +193,7 @@ open_events(EsVerify *verify)
 {
 	EsSwap swap;
 
-	verify->events = table_open(verify->store.events, AccessShareLock);
+	verify->events = table_open(es_events.found->relid, AccessShareLock);
 	if (es_swap_begin(&swap, verify->events, verify->snapshot))
 		es_swap_raise(verify->events);
 }
@@ -223,7 +224,7 @@ es_verify(PG_FUNCTION_ARGS)
 	/* tables of another version may mean anything */
 	if (!verify.known)
 		return (Datum) 0;
-	if (OidIsValid(verify.store.events))
+	if (OidIsValid(es_events.found->relid))
 		open_events(&verify);
 	es_verify_events(&verify);
 	for (int i = 0; verify.at_end && i < (int) lengthof(checks); i++)

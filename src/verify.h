@@ -34,7 +34,6 @@ typedef struct EsVerify
 	EsRows        rows;
 	Snapshot      snapshot;
 	MemoryContext scratch;   /* emptied by es_verify_next() */
-	EsStore       store;     /* InvalidOid: it is not there, or not what it should be */
 	bool          known;     /* its tables are of this library's version */
 	Relation      events;    /* NULL: as InvalidOid */
 	int64         after;     /* events above this position are looked at, */

@@ -29,6 +29,7 @@
 #include "sequence.h"
 #include "tenants.h"
 #include "text.h"
+#include "tick.h"
 #include "verify.h"
 
 /* So many streams' last events are kept at most; a power of two. */
@@ -256,15 +257,15 @@ open_scan(Walk *walk, Oid index, EsTally *tally)
 static void
 begin_walk(Walk *walk, EsVerify *verify)
 {
-	const EsStore *store = &verify->store;
 
 	walk->verify = verify;
 	es_tally_begin(&walk->names, verify, "names");
 	es_tally_begin(&walk->versions, verify, "versions");
 	es_tally_begin(&walk->order, verify, "order");
 	es_tally_begin(&walk->indexes, verify, "index entries");
-	walk->log = open_scan(walk, store->events_position, &walk->names);
-	walk->by_version = open_scan(walk, store->events_version, &walk->versions);
+	walk->log = open_scan(walk, es_events.found->indexes[ES_EVENTS_BY_POSITION], &walk->names);
+	walk->by_version =
+		open_scan(walk, es_events.found->indexes[ES_EVENTS_BY_VERSION], &walk->versions);
 	walk->nlast = 1;
 	while (walk->nlast < ES_VERIFY_STREAMS && 2 * walk->nlast * sizeof(Last) <= work_mem * 1024L)
 		walk->nlast *= 2;
@@ -297,7 +298,7 @@ es_verify_events(EsVerify *verify)
 	Walk            walk = {verify};
 	TupleTableSlot *slot = NULL;
 
-	if (verify->events == NULL || !OidIsValid(verify->store.events_position))
+	if (verify->events == NULL || !OidIsValid(es_events.found->indexes[ES_EVENTS_BY_POSITION]))
 	{
 		es_tally_begin(&walk.names, verify, "events");
 		es_tally_skip(&walk.names, "es.events");
@@ -321,10 +322,10 @@ es_verify_events(EsVerify *verify)
 
 /* Is all there that says how far the sequence may be? */
 static bool
-knows_limit(const EsStore *store)
+knows_limit(void)
 {
-	return OidIsValid(store->events_position) && OidIsValid(store->ticks_position) &&
-		   OidIsValid(store->epochs);
+	return OidIsValid(es_events.found->indexes[ES_EVENTS_BY_POSITION]) &&
+		   OidIsValid(es_ticks.found->indexes[0]) && OidIsValid(es_epochs.found->relid);
 }
 
 /*
@@ -335,25 +336,24 @@ void
 es_verify_sequence(EsVerify *verify)
 {
 	static const char *const where = "es.events_position_seq";
-	const EsStore           *store = &verify->store;
 	EsTally                  tally;
 	int64                    head = 0;
 	int64                    last;
 
 	es_tally_begin(&tally, verify, "sequence");
-	if (!es_verify_have(verify, &tally, store->sequence, where))
+	if (!es_verify_have(verify, &tally, es_positions.found->relid, where))
 		return;
-	if (verify->events != NULL && OidIsValid(store->events_position))
-		head = es_log_head(verify->events, store, verify->snapshot);
-	last = es_sequence_last(store->sequence, NULL);
-	if (!es_sequence_is_plain(store->sequence))
+	if (verify->events != NULL && OidIsValid(es_events.found->indexes[ES_EVENTS_BY_POSITION]))
+		head = es_log_head(verify->events, verify->snapshot);
+	last = es_sequence_last(es_positions.found->relid, NULL);
+	if (!es_sequence_is_plain(es_positions.found->relid))
 		es_tally_found(&tally, ES_VERIFY_ERROR, where,
 					   "It does not count by one, or begins anew, or sessions keep values of it.");
 	if (last < head)
 		es_tally_found(&tally, ES_VERIFY_ERROR, where,
 					   "It is at position %lld, and the log ends at position %lld.",
 					   (long long) last, (long long) head);
-	if (knows_limit(store) && es_epoch_is_ahead(store))
+	if (knows_limit() && es_epoch_is_ahead())
 		es_tally_found(&tally, ES_VERIFY_ERROR, where,
 					   "It is at position %lld, too far above all that the store knows of.",
 					   (long long) last);

@@ -97,7 +97,7 @@ add_row(Sum *sums, TupleTableSlot *slot)
 		const EsIndex *index = &es_events.indexes[i];
 		uint64         hash = 0;
 
-		for (int k = 0; index->needed != 0 && k < es_layout_ncolumns(index); k++)
+		for (int k = 0; index->needed && k < es_layout_ncolumns(index); k++)
 		{
 			AttrNumber column = index->columns[k];
 
@@ -262,7 +262,7 @@ find_missing(EsVerify *verify, EsTally *tally, Oid relid, const EsIndex *index)
 static void
 check_index(EsVerify *verify, EsTally *tally, const EsIndex *index, const Sum *rows)
 {
-	Oid relid = *(const Oid *) ((const char *) &verify->store + index->needed);
+	Oid relid = es_events.found->indexes[index - es_events.indexes];
 	Sum entries;
 
 	if (!es_verify_have(verify, tally, relid, psprintf("es.%s", index->name)))
@@ -287,12 +287,12 @@ es_verify_indexes(EsVerify *verify)
 
 	Assert(es_events.nindexes <= ES_VERIFY_INDEXES);
 	es_tally_begin(&tally, verify, "indexes");
-	if (!es_verify_have(verify, &tally, verify->store.events, "es.events"))
+	if (!es_verify_have(verify, &tally, es_events.found->relid, "es.events"))
 		return;
 	sum_rows(verify, sums);
 	for (int i = 0; i < es_events.nindexes; i++)
 	{
-		if (es_events.indexes[i].needed == 0)
+		if (!es_events.indexes[i].needed)
 			continue;
 		check_index(verify, &tally, &es_events.indexes[i], &sums[i]);
 		compared++;

@@ -19,15 +19,23 @@
 #include "utils/syscache.h"
 
 #include "errors.h"
+#include "events.h"
 #include "guard.h"
 #include "store.h"
 #include "table.h"
 #include "verify.h"
 
+/* Where a table is; InvalidOid where it is not, or is not looked up. */
+static Oid
+relid_of(const EsTable *table)
+{
+	return table->found == NULL ? InvalidOid : table->found->relid;
+}
+
 /* A step of the look-up of the store, for one table. */
 typedef struct Step
 {
-	void (*run)(EsStore *store, const EsTable *table);
+	void (*run)(const EsTable *table);
 	const EsTable *table;
 } Step;
 
@@ -36,13 +44,13 @@ run_step(EsVerify *verify, void *arg)
 {
 	const Step *step = arg;
 
-	step->run(&verify->store, step->table);
+	step->run(step->table);
 }
 
 /* Is this step in order?  Tells where it is not. */
 static bool
 check_step(EsVerify *verify, EsTally *tally, const EsTable *table,
-		   void (*run)(EsStore *store, const EsTable *table))
+		   void (*run)(const EsTable *table))
 {
 	Step  step = {run, table};
 	char *said = es_verify_try(verify, ERRCODE_ES_NO_STORE, run_step, &step);
@@ -53,26 +61,21 @@ check_step(EsVerify *verify, EsTally *tally, const EsTable *table,
 	return said == NULL;
 }
 
-static void
-find_version(EsStore *store, const EsTable *table)
-{
-	es_store_find_version(store);
-}
-
 /* What the store is looked up by; false where it is of another version. */
 static bool
 check_steps(EsVerify *verify, EsTally *tally)
 {
-	if (!check_step(verify, tally, &es_store_table, find_version))
+	es_store_clear();
+	if (!check_step(verify, tally, &es_store_table, es_store_find_version))
 		return false;
 	for (int i = 0; i < es_ntables; i++)
 	{
-		if (!es_tables[i]->of_extension)
+		if (es_tables[i]->found != NULL)
 			(void) check_step(verify, tally, es_tables[i], es_store_find_table);
 	}
 	for (int i = 0; i < es_ntables; i++)
 	{
-		if (!OidIsValid(es_store_relid(&verify->store, es_tables[i])))
+		if (!OidIsValid(relid_of(es_tables[i])))
 			continue;
 		(void) check_step(verify, tally, es_tables[i], es_store_check_guards);
 		(void) check_step(verify, tally, es_tables[i], es_store_find_indexes);
@@ -87,7 +90,7 @@ check_guards(EsVerify *verify, EsTally *tally)
 	for (int i = 0; i < es_ntables; i++)
 	{
 		const EsTable *table = es_tables[i];
-		Oid            relid = es_store_relid(&verify->store, table);
+		Oid            relid = relid_of(table);
 		Relation       rel;
 		char          *missing;
 
@@ -130,7 +133,7 @@ object_relid(const EsObject *object)
 static bool
 is_extra(const EsObject *object)
 {
-	return object->index != NULL ? object->index->needed == 0 : object->table->of_extension;
+	return object->index != NULL ? !object->index->needed : object->table->of_extension;
 }
 
 /* What there is besides, by its name. */
@@ -154,18 +157,20 @@ check_objects(EsTally *tally)
 
 /* One owner for all. */
 static void
-check_owners(EsVerify *verify, EsTally *tally)
+check_owners(EsTally *tally)
 {
+	Oid events = es_events.found->relid;
+	Oid wanted = OidIsValid(events) ? es_store_owner_of(events) : es_store_owner();
+
 	for (EsObject object = {0}; es_table_next(&object);)
 	{
 		Oid relid = object_relid(&object);
 		Oid owner = OidIsValid(relid) ? es_store_owner_of(relid) : InvalidOid;
 
-		if (OidIsValid(owner) && owner != verify->store.owner)
+		if (OidIsValid(owner) && owner != wanted)
 			es_tally_found(tally, ES_VERIFY_ERROR, psprintf("%s.%s", object.schema, object.name),
 						   "It belongs to role \"%s\", es.events to role \"%s\".",
-						   GetUserNameFromId(owner, true),
-						   GetUserNameFromId(verify->store.owner, true));
+						   GetUserNameFromId(owner, true), GetUserNameFromId(wanted, true));
 	}
 }
 
@@ -185,7 +190,7 @@ has_constraint(Oid relid, const char *name)
 static void
 check_constraints(EsVerify *verify, EsTally *tally, const EsTable *table)
 {
-	Oid relid = es_store_relid(&verify->store, table);
+	Oid relid = relid_of(table);
 
 	for (int i = 0; OidIsValid(relid) && i < table->nchecks; i++)
 	{
@@ -208,7 +213,7 @@ es_verify_tables(EsVerify *verify)
 		return;
 	check_guards(verify, &tally);
 	check_objects(&tally);
-	check_owners(verify, &tally);
+	check_owners(&tally);
 	for (int i = 0; i < es_ntables; i++)
 		check_constraints(verify, &tally, es_tables[i]);
 	es_tally_end(&tally, "es",

@@ -60,10 +60,10 @@ typedef struct Check
 
 /* Opens es.events for a reader, who must be allowed to. */
 Relation
-es_visible_open(const EsStore **store)
+es_visible_open(void)
 {
-	es_privilege_check_read(es_store()->events);
-	return es_store_open_events(AccessShareLock, store);
+	es_privilege_check_read(&es_events);
+	return es_store_open(&es_events, AccessShareLock);
 }
 
 /*

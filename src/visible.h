@@ -11,7 +11,7 @@
 
 typedef struct EsVisible EsVisible;
 
-extern Relation   es_visible_open(const EsStore **store);
+extern Relation   es_visible_open(void);
 extern EsVisible *es_visible_begin(Relation events, Snapshot snapshot, bool published);
 extern void       es_visible_end(EsVisible *visible);
 extern EsScan    *es_visible_filter(EsScan *scan, EsVisible *visible);

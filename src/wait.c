@@ -17,6 +17,7 @@
 
 #include "clock.h"
 #include "epoch.h"
+#include "events.h"
 #include "marker.h"
 #include "privilege.h"
 #include "shared.h"
@@ -30,7 +31,7 @@ PG_FUNCTION_INFO_V1(es_wait);
 Datum
 es_horizon(PG_FUNCTION_ARGS)
 {
-	es_privilege_check_read(es_store()->events);
+	es_privilege_check_read(&es_events);
 	PG_RETURN_INT64(es_tick_horizon(GetActiveSnapshot()));
 }
 
@@ -170,12 +171,13 @@ target_arg(FunctionCallInfo fcinfo)
 Datum
 es_wait(PG_FUNCTION_ARGS)
 {
-	const EsStore *store = es_store();
-	int64          target = target_arg(fcinfo);
-	int64          horizon;
+	int64 target;
+	int64 horizon;
 
-	es_privilege_check_read(store->events);
-	es_epoch_check_cursor(store, target, true);
+	(void) es_store();
+	target = target_arg(fcinfo);
+	es_privilege_check_read(&es_events);
+	es_epoch_check_cursor(target, true);
 	horizon = es_tick_horizon(GetActiveSnapshot());
 	check_can_come(target, horizon);
 	if (horizon < target)

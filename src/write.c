@@ -34,12 +34,12 @@ clock_under_lock(const EsLogStream *streams, int nstreams)
 
 /* Gives the next version and position to an event (A1, A4). */
 static void
-number_event(const EsStore *store, EsPositions *positions, EsLogStream *stream, EsEvent *event)
+number_event(EsPositions *positions, EsLogStream *stream, EsEvent *event)
 {
 	event->version = ++stream->tail.version;
 	event->position = es_sequence_next(positions);
 	if (event->position > es_epoch_limit)
-		es_epoch_check_ahead(store, event->position, true);
+		es_epoch_check_ahead(event->position, true);
 	es_marker_note(event->position);
 	if (event->position <= stream->tail.position)
 		es_sequence_raise_gone_back(
@@ -77,8 +77,8 @@ fill_slot(TupleTableSlot *slot, text *tenant, const EsLogStream *stream, Timesta
  * caller puts es_writer_firing back.
  */
 void
-es_write(Relation events, const EsStore *store, text *tenant, EsLogStream *streams, int nstreams,
-		 EsEvent *to_write, int nevents)
+es_write(Relation events, text *tenant, EsLogStream *streams, int nstreams, EsEvent *to_write,
+		 int nevents)
 {
 	EsFiring    writing = {RelationGetRelid(events), false, NULL, es_writer_firing};
 	EsPositions positions = {.wanted = nevents};
@@ -88,18 +88,19 @@ es_write(Relation events, const EsStore *store, text *tenant, EsLogStream *strea
 
 	es_writer_firing = &writing;
 	check = es_visible_check(events);
-	es_epoch_check(store);
-	es_marker_take(&store);
-	positions.sequence = store->sequence;
+	es_epoch_check();
+	es_marker_take();
+	positions.sequence = es_positions.found->relid;
 	recorded_at = clock_under_lock(streams, nstreams);
-	writer = es_writer_begin(events, nevents, store->plain_before, store->plain_checks, check);
+	writer = es_writer_begin(events, nevents, es_events.found->plain_before,
+							 es_events.found->plain_checks, check);
 
 	for (int i = 0; i < nevents; i++)
 	{
 		EsEvent     *event = &to_write[i];
 		EsLogStream *stream = &streams[event->stream];
 
-		number_event(store, &positions, stream, event);
+		number_event(&positions, stream, event);
 		if (!event->has_id)
 			es_uuid_generate(&event->id);
 		fill_slot(es_writer_next(writer), tenant, stream, recorded_at, event);

@@ -17,7 +17,7 @@ typedef struct EsLogStream
 	EsTail tail;
 } EsLogStream;
 
-extern void es_write(Relation events, const EsStore *store, text *tenant, EsLogStream *streams,
-					 int nstreams, EsEvent *to_write, int nevents);
+extern void es_write(Relation events, text *tenant, EsLogStream *streams, int nstreams,
+					 EsEvent *to_write, int nevents);
 
 #endif
