@@ -17,18 +17,23 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_policy.h"
 #include "commands/policy.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "rewrite/rowsecurity.h"
+#include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
 
-#include "events.h"
 #include "owner.h"
 #include "policy.h"
 #include "store.h"
@@ -37,8 +42,10 @@
 
 PG_FUNCTION_INFO_V1(es_policy_open);
 
-/* The two policies of a table; %1$s: the schema of the functions, %2$s: the table, %3$s: whose a
- * row is. */
+/*
+ * The two policies of a table; %1$s: the schema of the functions, %2$s: the table, %3$s: whose
+ * a row is.
+ */
 static const char *const statements[] = {
 	"CREATE POLICY es_tenant ON es.%2$s AS RESTRICTIVE "
 	"USING (%1$s.pg_eventstore_sees(%3$s, tableoid, 'SELECT')) "
@@ -53,6 +60,10 @@ static const char *const statements[] = {
 
 /* What the two are called, in the order of their statements. */
 static const char *const names[] = {ES_POLICY_TENANT, ES_POLICY_EVERYONE};
+
+/* The functions that they ask, for USING and for WITH CHECK, in the same order. */
+static const char *const functions[][2] = {{"pg_eventstore_sees", "pg_eventstore_sees"},
+										   {"pg_eventstore_open", NULL}};
 
 /* Locks all protected tables as their DDL will, before the first of them is changed. */
 static void
@@ -156,6 +167,86 @@ es_policy_is_foreign(Oid relid)
 	foreign = ours != lengthof(names) || list_length(policies) != lengthof(names);
 	table_close(rel, AccessShareLock);
 	return foreign;
+}
+
+/* Is this expression of a policy a call of that function; or, if NULL, is there none? */
+static bool
+is_call(HeapTuple policy, TupleDesc desc, AttrNumber column, const char *function)
+{
+	bool  isnull;
+	Datum value = heap_getattr(policy, column, desc, &isnull);
+	Node *node = isnull ? NULL : stringToNode(TextDatumGetCString(value));
+	char *name;
+
+	if (node == NULL || function == NULL)
+		return node == NULL && function == NULL;
+	if (!IsA(node, FuncExpr))
+		return false;
+	name = get_func_name(castNode(FuncExpr, node)->funcid);
+	return name != NULL && strcmp(name, function) == 0;
+}
+
+/* Is it for all roles? */
+static bool
+is_for_public(HeapTuple policy, TupleDesc desc)
+{
+	bool       isnull;
+	Datum      value = heap_getattr(policy, Anum_pg_policy_polroles, desc, &isnull);
+	ArrayType *roles = DatumGetArrayTypeP(value);
+
+	return ArrayGetNItems(ARR_NDIM(roles), ARR_DIMS(roles)) == 1 &&
+		   *(Oid *) ARR_DATA_PTR(roles) == ACL_ID_PUBLIC;
+}
+
+/* Is it what the nth statement makes? */
+static bool
+is_as_made(HeapTuple policy, TupleDesc desc, int nth)
+{
+	Form_pg_policy form = (Form_pg_policy) GETSTRUCT(policy);
+
+	return form->polpermissive == (strcmp(names[nth], ES_POLICY_EVERYONE) == 0) &&
+		   form->polcmd == '*' && is_for_public(policy, desc) &&
+		   is_call(policy, desc, Anum_pg_policy_polqual, functions[nth][0]) &&
+		   is_call(policy, desc, Anum_pg_policy_polwithcheck, functions[nth][1]);
+}
+
+/*
+ * Does the nth of our policies stand on the table, as it was made?  The catalog is asked,
+ * for the table's entry in the cache has policies only while row-level security is on.
+ */
+static bool
+stands(Oid relid, int nth)
+{
+	Relation    policies = table_open(PolicyRelationId, AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple   tuple;
+	bool        result;
+
+	ScanKeyInit(&keys[0], Anum_pg_policy_polrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
+	ScanKeyInit(&keys[1], Anum_pg_policy_polname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum(names[nth]));
+	scan = systable_beginscan(policies, PolicyPolrelidPolnameIndexId, true, NULL, 2, keys);
+	tuple = systable_getnext(scan);
+	result = HeapTupleIsValid(tuple) && is_as_made(tuple, RelationGetDescr(policies), nth);
+	systable_endscan(scan);
+	table_close(policies, AccessShareLock);
+	return result;
+}
+
+/* The first of our policies, from this one on, that does not stand; NULL where all do. */
+const char *
+es_policy_fault(Oid relid, int *nth)
+{
+	while (*nth < (int) lengthof(names))
+	{
+		int k = (*nth)++;
+
+		if (!stands(relid, k))
+			return names[k];
+	}
+	return NULL;
 }
 
 static bool

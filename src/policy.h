@@ -18,6 +18,8 @@ extern bool es_policy_is_enabled(void);
 extern bool es_policy_is_foreign(Oid relid);
 extern bool es_policy_is_ours(const char *name);
 
+extern const char *es_policy_fault(Oid relid, int *nth);
+
 extern bool es_policy_applies(Relation events);
 
 #endif

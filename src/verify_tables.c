@@ -1,7 +1,7 @@
 /*
  * verify_tables.c
- *		es_verify: are the store's tables, indexes, constraints and guards what the
- *		store's definition says?
+ *		es_verify: are the store's tables, indexes, constraints, guards and
+ *		policies what the store's definition says?
  *
  * It asks what every call asks before it works (store.c), and tells of all that is not
  * in order, where a call raises SE006 at the first; then what calls do not ask for.
@@ -21,6 +21,7 @@
 #include "errors.h"
 #include "events.h"
 #include "guard.h"
+#include "policy.h"
 #include "store.h"
 #include "table.h"
 #include "verify.h"
@@ -104,6 +105,22 @@ check_guards(EsVerify *verify, EsTally *tally)
 						   missing, table->name);
 		table_close(rel, AccessShareLock);
 	}
+}
+
+/* The policies, which keep tenants apart where a role reads the tables themselves. */
+static void
+check_policies(EsVerify *verify, EsTally *tally, const EsTable *table)
+{
+	Oid         relid = es_store_relid(&verify->store, table);
+	int         nth = 0;
+	const char *name;
+
+	if (table->tenant == NULL || !OidIsValid(relid))
+		return;
+	while ((name = es_policy_fault(relid, &nth)) != NULL)
+		es_tally_found(tally, ES_VERIFY_ERROR, psprintf("es.%s", table->name),
+					   "The policy \"%s\" does not exist, or is not as the event store made it.",
+					   name);
 }
 
 static bool
@@ -216,7 +233,10 @@ es_verify_tables(EsVerify *verify)
 	check_owners(&tally);
 	for (int i = 0; i < es_ntables; i++)
 		check_constraints(verify, &tally, es_tables[i]);
-	es_tally_end(&tally, "es",
-				 "Version %d: tables, indexes, constraints and guards are as the store made them.",
-				 ES_STORE_VERSION);
+	for (int i = 0; i < es_ntables; i++)
+		check_policies(verify, &tally, es_tables[i]);
+	es_tally_end(
+		&tally, "es",
+		"Version %d: tables, indexes, constraints, guards and policies are as the store made them.",
+		ES_STORE_VERSION);
 }

@@ -93,6 +93,13 @@ BEGIN; DROP VIEW es.log; ALTER TABLE es.channels OWNER TO es_test_verify_other; 
 BEGIN; ALTER TABLE es.store DISABLE TRIGGER ALL; UPDATE es.store SET version = 2; SELECT * FROM es_verify(); ROLLBACK;
 BEGIN; ALTER TABLE es.store DISABLE TRIGGER ALL; UPDATE es.store SET version = 99; SELECT * FROM es_verify(); ROLLBACK;
 
+-- Policies: gone, or not as they were made, whether row-level security is on or off.
+BEGIN; DROP POLICY es_tenant ON es.events; DROP POLICY es_everyone ON es.channels; :look
+BEGIN; ALTER TABLE es.snapshots ENABLE ROW LEVEL SECURITY; DROP POLICY es_tenant ON es.snapshots; :look
+BEGIN; ALTER POLICY es_tenant ON es.events USING (true); ALTER POLICY es_tenant ON es.snapshots WITH CHECK (true); ALTER POLICY es_everyone ON es.bindings TO es_test_verify_other; :look
+BEGIN; DROP POLICY es_tenant ON es.events; CREATE POLICY es_tenant ON es.events USING (pg_eventstore_sees(tenant, tableoid, 'SELECT')) WITH CHECK (pg_eventstore_sees(tenant, tableoid, 'INSERT')); :look
+BEGIN; CREATE POLICY other ON es.events USING (true); :look
+
 -- The sequence is behind, ahead, and not as it was.
 SELECT setval('es.events_position_seq', 2);
 BEGIN; :look
