@@ -74,8 +74,8 @@ first_columns(Relation index, EsReadIndex *result)
 }
 
 /* Finds the indexes that serve, one for each set of columns: the oldest. */
-static void
-find_indexes(Relation events, EsReadIndex *indexes)
+void
+es_read_index_find(Relation events, EsReadIndex *indexes)
 {
 	List     *list = RelationGetIndexList(events);
 	ListCell *cell;
@@ -109,7 +109,7 @@ es_read_index_all(void)
 		Relation events = table_open(es_events.found->relid, AccessShareLock);
 
 		known = 0;
-		find_indexes(events, indexes);
+		es_read_index_find(events, indexes);
 		table_close(events, AccessShareLock);
 		/* a message that came while they were looked for leaves them to be looked for again */
 		known = generation;

@@ -51,6 +51,7 @@ typedef struct EsReadRange
 	ScanDirection direction;
 } EsReadRange;
 
+extern void               es_read_index_find(Relation events, EsReadIndex *indexes);
 extern const EsReadIndex *es_read_index_all(void);
 
 extern bool es_read_index_has(const EsReadIndex *index, int by);

@@ -18,7 +18,7 @@
 #define ES_SCHEMA         "es"
 #define ES_PRIVATE_SCHEMA "es_private"
 
-#define ES_INDEX_MAX_COLUMNS 3
+#define ES_INDEX_MAX_COLUMNS 4
 #define ES_TABLE_MAX_INDEXES 6
 
 /* A column; a text is COLLATE "C". */

@@ -1,7 +1,8 @@
 /*
  * verify_indexes.c
  *		es_verify: do the indexes of es.events that the store reads by have what the
- *		table has, each row once, and nothing else?
+ *		table has, each row once, and nothing else?  Those are the ones that it needs, and
+ *		those that a user has made and es_read finds (read_index.c).
  *
  * The table is read once, in the order of its blocks, and each index once, in its own
  * order.  Of each row, and of each entry that leads to a row, a hash of the key and of
@@ -31,11 +32,12 @@
 #include "events.h"
 #include "layout.h"
 #include "log.h"
+#include "read_index.h"
 #include "row.h"
 #include "scan.h"
 #include "verify.h"
 
-#define ES_VERIFY_INDEXES 8 /* at most so many are compared */
+#define ES_VERIFY_INDEXES 16 /* at most so many are compared */
 
 /* So many rows, or entries, and the sum of their hashes. */
 typedef struct Sum
@@ -43,6 +45,20 @@ typedef struct Sum
 	int64  n;
 	uint64 hashes;
 } Sum;
+
+/* An index that is compared: one that the store needs, or another that es_read reads by. */
+typedef struct Compared
+{
+	EsIndex index;
+	Oid     relid; /* InvalidOid: it is not there */
+	Sum     rows;
+} Compared;
+
+typedef struct Indexes
+{
+	int      n;
+	Compared each[ES_VERIFY_INDEXES];
+} Indexes;
 
 static uint64
 hash_value(Datum value, Form_pg_attribute att, uint64 seed)
@@ -87,29 +103,29 @@ entry_tid(TupleTableSlot *slot)
 
 /* Adds a row to the sum of each index. */
 static void
-add_row(Sum *sums, TupleTableSlot *slot)
+add_row(Indexes *indexes, TupleTableSlot *slot)
 {
 	TupleDesc       desc = slot->tts_tupleDescriptor;
 	ItemPointerData tid = entry_tid(slot);
 
-	for (int i = 0; i < es_events.nindexes; i++)
+	for (int i = 0; i < indexes->n; i++)
 	{
-		const EsIndex *index = &es_events.indexes[i];
+		const EsIndex *index = &indexes->each[i].index;
 		uint64         hash = 0;
 
-		for (int k = 0; index->needed && k < es_layout_ncolumns(index); k++)
+		for (int k = 0; k < es_layout_ncolumns(index); k++)
 		{
 			AttrNumber column = index->columns[k];
 
 			hash = hash_value(es_row_column(slot, column), TupleDescAttr(desc, column - 1), hash);
 		}
-		add(&sums[i], hash, &tid);
+		add(&indexes->each[i].rows, hash, &tid);
 	}
 }
 
 /* The sums of all rows, one for each index. */
 static void
-sum_rows(EsVerify *verify, Sum *sums)
+sum_rows(EsVerify *verify, Indexes *indexes)
 {
 	TupleTableSlot *slot = table_slot_create(verify->events, NULL);
 	TableScanDesc   scan = table_beginscan(verify->events, verify->snapshot, 0, NULL);
@@ -118,7 +134,7 @@ sum_rows(EsVerify *verify, Sum *sums)
 	{
 		MemoryContext old = MemoryContextSwitchTo(verify->scratch);
 
-		add_row(sums, slot);
+		add_row(indexes, slot);
 		MemoryContextSwitchTo(old);
 		es_verify_next(verify);
 	}
@@ -260,10 +276,12 @@ find_missing(EsVerify *verify, EsTally *tally, Oid relid, const EsIndex *index)
 
 /* Compares an index with the table. */
 static void
-check_index(EsVerify *verify, EsTally *tally, const EsIndex *index, const Sum *rows)
+check_index(EsVerify *verify, EsTally *tally, const Compared *compared)
 {
-	Oid relid = es_events.found->indexes[index - es_events.indexes];
-	Sum entries;
+	const EsIndex *index = &compared->index;
+	const Sum     *rows = &compared->rows;
+	Oid            relid = compared->relid;
+	Sum            entries;
 
 	if (!es_verify_have(verify, tally, relid, psprintf("es.%s", index->name)))
 		return;
@@ -277,27 +295,67 @@ check_index(EsVerify *verify, EsTally *tally, const EsIndex *index, const Sum *r
 	find_missing(verify, tally, relid, index);
 }
 
+static void
+put_index(Indexes *indexes, const EsIndex *index, Oid relid)
+{
+	for (int i = 0; OidIsValid(relid) && i < indexes->n; i++)
+	{
+		if (indexes->each[i].relid == relid)
+			return;
+	}
+	Assert(indexes->n < ES_VERIFY_INDEXES);
+	indexes->each[indexes->n].index = *index;
+	indexes->each[indexes->n++].relid = relid;
+}
+
+/* Puts an index that a user has made, by which es_read reads. */
+static void
+put_read_index(Indexes *indexes, const EsReadIndex *found)
+{
+	static const AttrNumber columns[] = {ES_EVENTS_TENANT, ES_EVENTS_TYPE, ES_EVENTS_CATEGORY};
+	EsIndex                 index = {.kind = ES_INDEX_PLAIN};
+
+	if (!OidIsValid(found->oid))
+		return;
+	for (int i = 0; i < found->ncolumns; i++)
+		index.columns[i] = columns[found->by[i]];
+	index.columns[found->ncolumns] = ES_EVENTS_POSITION;
+	put_index(indexes, &index, found->oid);
+}
+
+/* The indexes that the store needs, and the others that it reads by. */
+static void
+list_indexes(EsVerify *verify, Indexes *indexes)
+{
+	EsReadIndex found[ES_BY_SETS];
+
+	for (int i = 0; i < es_events.nindexes; i++)
+	{
+		const EsIndex *index = &es_events.indexes[i];
+
+		if (index->needed)
+			put_index(indexes, index, es_events.found->indexes[i]);
+	}
+	es_read_index_find(verify->events, found);
+	for (int i = 0; i < ES_BY_SETS; i++)
+		put_read_index(indexes, &found[i]);
+}
+
 /* es_verify: the indexes of es.events against the table, both ways. */
 void
 es_verify_indexes(EsVerify *verify)
 {
-	Sum     sums[ES_VERIFY_INDEXES] = {{0}};
+	Indexes indexes = {0};
 	EsTally tally;
-	int     compared = 0;
 
-	Assert(es_events.nindexes <= ES_VERIFY_INDEXES);
 	es_tally_begin(&tally, verify, "indexes");
 	if (!es_verify_have(verify, &tally, es_events.found->relid, "es.events"))
 		return;
-	sum_rows(verify, sums);
-	for (int i = 0; i < es_events.nindexes; i++)
-	{
-		if (!es_events.indexes[i].needed)
-			continue;
-		check_index(verify, &tally, &es_events.indexes[i], &sums[i]);
-		compared++;
-	}
+	list_indexes(verify, &indexes);
+	sum_rows(verify, &indexes);
+	for (int i = 0; i < indexes.n; i++)
+		check_index(verify, &tally, &indexes.each[i]);
 	es_tally_end(&tally, "es.events",
 				 "%s in the table, and the same in each of %d indexes; each id once.",
-				 es_verify_count(sums[0].n, "row", "rows"), compared);
+				 es_verify_count(indexes.each[0].rows.n, "row", "rows"), indexes.n);
 }

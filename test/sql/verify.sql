@@ -82,6 +82,13 @@ BEGIN; UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'es.events_vers
 BEGIN; UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'es.events_pkey'::regclass; :look
 BEGIN; DROP INDEX es.events_category_position_idx; :look
 BEGIN; DROP INDEX es.events_recorded_at_idx, es.store_single; :look
+-- An index that a user has made is compared where es_read reads by it, and only there.
+CREATE INDEX mine ON es.events (category, type, tenant, position);
+CREATE INDEX other ON es.events (type, recorded_at);
+SELECT what, verdict, detail FROM es_verify() WHERE what = 'indexes';
+:open :unready 'es.mine'::regclass; :lose :ready :shut :look
+:open :unready 'es.other'::regclass; :lose :ready :shut :look
+DROP INDEX es.mine, es.other;
 
 -- Guards, constraints, columns, tables: a call says so at the first, es_verify() at each.
 BEGIN; ALTER TABLE es.events DISABLE TRIGGER es_guard_row; ALTER TABLE es.ticks ENABLE TRIGGER es_guard_statement; :look
