@@ -31,7 +31,6 @@
 #include "binding.h"
 #include "name.h"
 #include "owner.h"
-#include "policy.h"
 #include "row.h"
 #include "store.h"
 #include "table.h"
@@ -377,6 +376,27 @@ check_binding(EsTally *tally, TupleTableSlot *row)
 		es_tally_found(tally, ES_VERIFY_ERROR, where, "It is bound to what no tenant is called.");
 }
 
+/* Is row-level security on for each table of a tenant's data that is there? */
+static bool
+is_protected(void)
+{
+	for (int i = 0; i < es_ntables; i++)
+	{
+		Oid      relid = es_tables[i]->found == NULL ? InvalidOid : es_tables[i]->found->relid;
+		Relation rel;
+		bool     enabled;
+
+		if (es_tables[i]->tenant == NULL || !OidIsValid(relid))
+			continue;
+		rel = table_open(relid, AccessShareLock);
+		enabled = rel->rd_rel->relrowsecurity;
+		table_close(rel, AccessShareLock);
+		if (!enabled)
+			return false;
+	}
+	return true;
+}
+
 /* es_verify: roles that are bound exist, and plain SQL is held to their tenants too. */
 void
 es_binding_verify(EsVerify *verify)
@@ -405,7 +425,7 @@ es_binding_verify(EsVerify *verify)
 	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(row);
 	table_close(rel, NoLock);
-	if (n > 0 && !es_policy_is_enabled())
+	if (n > 0 && !is_protected())
 		es_tally_found(&tally, ES_VERIFY_ERROR, "es.bindings",
 					   "Row-level security is off for a table of the store.");
 	es_tally_end(&tally, "es.bindings", "%s to tenants, of roles that exist.",

@@ -109,9 +109,9 @@ check_guards(EsVerify *verify, EsTally *tally)
 
 /* The policies, which keep tenants apart where a role reads the tables themselves. */
 static void
-check_policies(EsVerify *verify, EsTally *tally, const EsTable *table)
+check_policies(EsTally *tally, const EsTable *table)
 {
-	Oid         relid = es_store_relid(&verify->store, table);
+	Oid         relid = relid_of(table);
 	int         nth = 0;
 	const char *name;
 
@@ -234,7 +234,7 @@ es_verify_tables(EsVerify *verify)
 	for (int i = 0; i < es_ntables; i++)
 		check_constraints(verify, &tally, es_tables[i]);
 	for (int i = 0; i < es_ntables; i++)
-		check_policies(verify, &tally, es_tables[i]);
+		check_policies(&tally, es_tables[i]);
 	es_tally_end(
 		&tally, "es",
 		"Version %d: tables, indexes, constraints, guards and policies are as the store made them.",
