@@ -13,7 +13,6 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -26,18 +25,16 @@
 
 #include "binding.h"
 #include "channel.h"
-#include "compat.h"
+#include "definition.h"
 #include "errors.h"
 #include "events.h"
 #include "guard.h"
 #include "lock.h"
-#include "owner.h"
+#include "options.h"
 #include "policy.h"
-#include "privilege.h"
 #include "row.h"
 #include "settings.h"
 #include "tenant.h"
-#include "text.h"
 #include "tick.h"
 #include "verify.h"
 
@@ -92,97 +89,37 @@ const EsTable es_channels = {
 	.look = look,
 };
 
-#define ES_CHANNEL_OPTIONS_MAX 8192 /* bytes, as they are stored */
-
 PG_FUNCTION_INFO_V1(es_create_channel);
 PG_FUNCTION_INFO_V1(es_alter_channel);
 PG_FUNCTION_INFO_V1(es_drop_channel);
 
-pg_noreturn static void
-bad_option(const char *detail)
+/* Options of a channel as they are read. */
+typedef struct Options
 {
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("invalid channel options"),
-					errdetail_internal("%s", detail),
-					errhint("Options are: \"kind\" (\"wake\" or \"event\"), \"public\" (true or "
-							"false), \"categories\", \"types\" (lists of names), "
-							"\"stream_prefix\", \"tenant\" (a name each).")));
-}
+	int     kind; /* an EsChannelKind */
+	bool    is_public;
+	EsTexts categories;
+	EsTexts types;
+	text   *prefix;
+	text   *tenant; /* or '*'; NULL stands for '' */
+} Options;
 
-static char *
-key_text(const JsonbValue *key)
-{
-	return pnstrdup(key->val.string.val, key->val.string.len);
-}
+static const char *const kinds[] = {
+	[ES_CHANNEL_WAKE] = "wake",
+	[ES_CHANNEL_EVENT] = "event",
+	NULL,
+};
 
-static text *
-string_option(const char *key, const JsonbValue *value)
-{
-	if (value->type != jbvString)
-		bad_option(psprintf("Option \"%s\" is not a text.", key));
-	return cstring_to_text_with_len(value->val.string.val, value->val.string.len);
-}
+static const EsOption known_options[] = {
+	{"kind", ES_OPTION_CHOICE, offsetof(Options, kind), kinds},
+	{"public", ES_OPTION_BOOL, offsetof(Options, is_public)},
+	{"categories", ES_OPTION_TEXTS, offsetof(Options, categories)},
+	{"types", ES_OPTION_TEXTS, offsetof(Options, types)},
+	{"stream_prefix", ES_OPTION_TEXT, offsetof(Options, prefix)},
+	{"tenant", ES_OPTION_TEXT, offsetof(Options, tenant)},
+};
 
-/* A sorted list of names. */
-static text **
-list_option(const char *key, const JsonbValue *value, int *n)
-{
-	JsonbIterator     *iterator;
-	JsonbIteratorToken token;
-	JsonbValue         element;
-	text             **names;
-
-	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data) ||
-		JsonContainerIsScalar(value->val.binary.data))
-		bad_option(psprintf("Option \"%s\" is not a list.", key));
-	names = palloc(Max(JsonContainerSize(value->val.binary.data), 1) * sizeof(text *));
-	*n = 0;
-	iterator = JsonbIteratorInit(value->val.binary.data);
-	while ((token = JsonbIteratorNext(&iterator, &element, true)) != WJB_DONE)
-	{
-		if (token == WJB_ELEM)
-			names[(*n)++] = string_option(key, &element);
-	}
-	*n = es_sort_texts(names, *n);
-	return names;
-}
-
-static EsChannelKind
-kind_option(const JsonbValue *value)
-{
-	char *kind = text_to_cstring(string_option("kind", value));
-
-	if (strcmp(kind, "wake") == 0)
-		return ES_CHANNEL_WAKE;
-	if (strcmp(kind, "event") != 0)
-		bad_option(psprintf("There is no kind \"%s\".", kind));
-	return ES_CHANNEL_EVENT;
-}
-
-static void
-read_option(EsChannel *channel, bool *is_public, text **tenant, const char *key,
-			const JsonbValue *value)
-{
-	EsFilter *filter = &channel->filter;
-
-	if (strcmp(key, "kind") == 0)
-		channel->kind = kind_option(value);
-	else if (strcmp(key, "public") == 0)
-	{
-		if (value->type != jbvBool)
-			bad_option("Option \"public\" is not true or false.");
-		*is_public = value->val.boolean;
-	}
-	else if (strcmp(key, "categories") == 0)
-		filter->categories = list_option(key, value, &filter->ncategories);
-	else if (strcmp(key, "types") == 0)
-		filter->types = list_option(key, value, &filter->ntypes);
-	else if (strcmp(key, "stream_prefix") == 0)
-		filter->prefix = string_option(key, value);
-	else if (strcmp(key, "tenant") == 0)
-		*tenant = string_option(key, value);
-	else
-		bad_option(psprintf("There is no option \"%s\".", key));
-}
+static const EsOptionList option_list = {"channel options", known_options, lengthof(known_options)};
 
 /* The tenants of a filter, whoever asks. */
 static EsTenants
@@ -198,39 +135,36 @@ named_tenants(text *tenant)
 	return tenants;
 }
 
-/*
- * Reads options; raises 22023 where they are wrong.  *tenant is the name of the
- * tenant, '*', or NULL where none is named, which stands for ''.
- */
+/* The channel that options make; raises 22023 where it would show events and is not public. */
 static EsChannel
-parse_options(Jsonb *options, text **tenant)
+make_channel(const Options *options)
 {
-	EsChannel          channel = {0};
-	bool               is_public = false;
-	JsonbIterator     *iterator;
-	JsonbIteratorToken token;
-	JsonbValue         value;
-	char              *key = NULL;
+	EsChannel channel = {.kind = options->kind};
 
-	channel.filter.ncategories = channel.filter.ntypes = -1;
+	if (channel.kind == ES_CHANNEL_EVENT && !options->is_public)
+		es_options_refuse(
+			&option_list,
+			"A channel of kind \"event\" shows events to every role that may connect, "
+			"since LISTEN needs no right; say \"public\": true.");
+	channel.filter.categories = options->categories.texts;
+	channel.filter.ncategories = options->categories.texts != NULL ? options->categories.n : -1;
+	channel.filter.types = options->types.texts;
+	channel.filter.ntypes = options->types.texts != NULL ? options->types.n : -1;
+	channel.filter.prefix = options->prefix;
 	channel.filter.since = DT_NOBEGIN;
 	channel.filter.until = DT_NOEND;
-	*tenant = NULL;
-	if (!JB_ROOT_IS_OBJECT(options))
-		bad_option("They are not an object.");
-	iterator = JsonbIteratorInit(&options->root);
-	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
-	{
-		if (token == WJB_KEY)
-			key = key_text(&value);
-		else if (token == WJB_VALUE)
-			read_option(&channel, &is_public, tenant, key, &value);
-	}
-	if (channel.kind == ES_CHANNEL_EVENT && !is_public)
-		bad_option("A channel of kind \"event\" shows events to every role that may connect, since "
-				   "LISTEN needs no right; say \"public\": true.");
-	channel.filter.tenants = named_tenants(*tenant);
+	channel.filter.tenants = named_tenants(options->tenant);
 	return channel;
+}
+
+/* Reads options as they are stored; raises 22023 where they are wrong. */
+static EsChannel
+read_channel(Jsonb *stored)
+{
+	Options options = {0};
+
+	es_options_read(&option_list, stored, &options);
+	return make_channel(&options);
 }
 
 /* All channels that a snapshot sees. */
@@ -241,15 +175,13 @@ read_channels(Relation rel, Snapshot snapshot, int *n)
 	TableScanDesc   scan = table_beginscan(rel, snapshot, 0, NULL);
 	int             room = 8;
 	EsChannel      *channels = palloc(room * sizeof(EsChannel));
-	text           *tenant;
 
 	*n = 0;
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		if (*n == room)
 			channels = repalloc(channels, (room *= 2) * sizeof(EsChannel));
-		channels[*n] =
-			parse_options(DatumGetJsonbPCopy(es_row_column(slot, ES_CHANNELS_OPTIONS)), &tenant);
+		channels[*n] = read_channel(DatumGetJsonbPCopy(es_row_column(slot, ES_CHANNELS_OPTIONS)));
 		channels[*n].name = text_to_cstring(es_row_text(slot, ES_CHANNELS_NAME));
 		channels[*n].position = es_row_int8(slot, ES_CHANNELS_POSITION);
 		(*n)++;
@@ -287,7 +219,7 @@ es_channel_refresh(EsChannels *kept)
 	kept->generation = 0;
 	kept->n = 0;
 	MemoryContextReset(kept->context);
-	rel = table_open(es_channels.found->relid, AccessShareLock);
+	rel = table_open(found.relid, AccessShareLock);
 	generation = es_store_generation_of(&es_channels);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	old = MemoryContextSwitchTo(kept->context);
@@ -307,7 +239,7 @@ es_channel_that_carries(text *tenant)
 	EsChannel *channels;
 
 	(void) es_store();
-	rel = table_open(es_channels.found->relid, AccessShareLock);
+	rel = table_open(found.relid, AccessShareLock);
 	channels = read_channels(rel, GetActiveSnapshot(), &n);
 	table_close(rel, NoLock);
 	for (int i = 0; i < n; i++)
@@ -319,28 +251,22 @@ es_channel_that_carries(text *tenant)
 	return NULL;
 }
 
-/* The name of a channel: one that LISTEN takes, and not ours. */
-static char *
-name_arg(FunctionCallInfo fcinfo)
-{
-	char *name;
+#define ES_CHANNEL_NAME_HINT "It is the name that listeners LISTEN to."
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("channel name must not be null"),
-				 errhint("It is the name that listeners LISTEN to.")));
-	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+/* The name of a channel is one that LISTEN takes, and not ours. */
+static void
+check_channel_name(const char *name)
+{
 	if (name[0] == '\0' || strlen(name) >= NAMEDATALEN)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("channel name must have 1 to %d bytes", NAMEDATALEN - 1),
-						errdetail("It has %d bytes.", (int) strlen(name)),
-						errhint("It is the name that listeners LISTEN to.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("channel name must have 1 to %d bytes", NAMEDATALEN - 1),
+				 errdetail("It has %d bytes.", (int) strlen(name)), errhint(ES_CHANNEL_NAME_HINT)));
 	if (strcmp(name, ES_CHANNEL_ALL) == 0)
 		ereport(ERROR, (errcode(ERRCODE_RESERVED_NAME),
 						errmsg("channel \"%s\" is the event store's own", name),
 						errdetail("It tells of everything that is published."),
 						errhint("Choose another name.")));
-	return name;
 }
 
 /*
@@ -351,9 +277,12 @@ name_arg(FunctionCallInfo fcinfo)
 static void
 check_may_show(const EsChannel *channel)
 {
-	Relation events = table_open(es_events.found->relid, AccessShareLock);
-	bool     hides = es_policy_applies(events);
+	Relation events;
+	bool     hides;
 
+	(void) es_store();
+	events = table_open(es_events.found->relid, AccessShareLock);
+	hides = es_policy_applies(events);
 	table_close(events, AccessShareLock);
 	if (hides)
 		ereport(ERROR,
@@ -388,38 +317,16 @@ add_tenant(Jsonb *options, text *tenant)
 												  pushJsonbValue(&state, WJB_END_OBJECT, NULL)))));
 }
 
-/* The publisher reads all channels anew when one has changed, before it goes on. */
-static void
-check_size(Jsonb *options)
-{
-	if (VARSIZE(options) <= ES_CHANNEL_OPTIONS_MAX ||
-		has_privs_of_role(GetUserId(), es_store()->owner))
-		return;
-	ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("channel options are too long"),
-					errdetail("They have %d bytes, and may have %d.", (int) VARSIZE(options),
-							  ES_CHANNEL_OPTIONS_MAX),
-					errhint("Let the channel tell of more, and filter in the client. The store's "
-							"owner is not limited.")));
-}
-
 /*
- * The options as they are to be stored.  The publisher, who is nobody's tenant, reads
- * them: a bound role's only tenant is named in them, also where the role did not.
+ * The publisher, who is nobody's tenant, reads the options: a bound role's only tenant
+ * is named in them, also where the role did not.
  */
 static Jsonb *
-options_arg(FunctionCallInfo fcinfo)
+check_channel_options(Jsonb *options, void *read)
 {
-	EsChannel channel;
-	Jsonb    *options;
-	text     *tenant;
+	text     *tenant = ((Options *) read)->tenant;
+	EsChannel channel = make_channel(read);
 
-	if (PG_ARGISNULL(1))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						errmsg("channel options must not be null"),
-						errhint("'{}' is a channel that wakes for every event.")));
-	options = PG_GETARG_JSONB_P(1);
-	check_size(options);
-	channel = parse_options(options, &tenant);
 	if (es_tenants_allowed().n >= 0)
 	{
 		if (tenant != NULL)
@@ -432,66 +339,11 @@ options_arg(FunctionCallInfo fcinfo)
 	return options;
 }
 
-/* A channel's row as it is stored. */
-typedef struct Stored
-{
-	Jsonb *options;
-	char  *created_by;
-} Stored;
-
-/* Finds a channel; one that is to be changed is locked. */
-static bool
-find_channel(const char *name, Stored *stored, bool change)
-{
-	Oid   types[] = {TEXTOID};
-	Datum values[] = {CStringGetTextDatum(name)};
-	bool  isnull;
-
-	if (es_owner_run_with(change ? "SELECT options, created_by FROM es.channels "
-								   "WHERE name OPERATOR(pg_catalog.=) $1 FOR UPDATE"
-								 : "SELECT options, created_by FROM es.channels "
-								   "WHERE name OPERATOR(pg_catalog.=) $1",
-						  1, types, values) == 0)
-		return false;
-	stored->options =
-		DatumGetJsonbPCopy(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	stored->created_by = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
-	return true;
-}
-
-static bool
-same_options(Jsonb *a, Jsonb *b)
-{
-	return compareJsonbContainers(&a->root, &b->root) == 0;
-}
-
-/* Its creator, by name since roles come and go, or the store's owner. */
-static bool
-may_change(const Stored *stored, Oid caller, Oid owner)
-{
-	Oid creator = get_role_oid(stored->created_by, true);
-
-	return has_privs_of_role(caller, owner) ||
-		   (OidIsValid(creator) && has_privs_of_role(caller, creator));
-}
-
-/* What another role's channel is about, and whose it is, is not everybody's business. */
-static void
-check_may_change(const char *name, const Stored *stored, Oid caller, Oid owner)
-{
-	if (may_change(stored, caller, owner))
-		return;
-	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					errmsg("must be owner of channel \"%s\"", name),
-					errdetail("It was created by another role."),
-					errhint("Its creator and the owner of the event store may change it.")));
-}
-
 /* How many channels a role has made, as all that is committed has it. */
 static int
 count_channels(const char *role)
 {
-	Relation        rel = table_open(es_channels.found->relid, AccessShareLock);
+	Relation        rel = table_open(found.relid, AccessShareLock);
 	Snapshot        snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	TableScanDesc   scan = table_beginscan(rel, snapshot, 0, NULL);
@@ -539,87 +391,46 @@ check_limit(Oid caller)
 						 ES_CHANNEL_ALL)));
 }
 
+/* It tells of events above the horizon that there is now. */
 static void
-insert_channel(const char *name, Jsonb *options, int64 position, Oid caller)
+fill_channel(Datum *row)
 {
-	Oid   types[] = {TEXTOID, JSONBOID, INT8OID, TEXTOID};
-	Datum values[] = {CStringGetTextDatum(name), JsonbPGetDatum(options), Int64GetDatum(position),
-					  CStringGetTextDatum(GetUserNameFromId(caller, false))};
-
-	(void) es_owner_run_with("INSERT INTO es.channels VALUES ($1, $2, $3, $4, pg_catalog.now())", 4,
-							 types, values);
+	row[ES_CHANNELS_POSITION - 1] = Int64GetDatum(es_tick_horizon(GetActiveSnapshot()));
 }
 
-/* What the three functions begin with; answers with who calls. */
-static Oid
-begin_change(const char *function)
-{
-	(void) es_store();
-	PreventCommandIfReadOnly(function);
-	PreventCommandIfParallelMode(function);
-	PreventCommandDuringRecovery(function);
-	es_privilege_check_read(&es_events);
-	return GetUserId();
-}
+static const EsDefinitionKind channel_kind = {
+	.noun = "channel",
+	.table = &es_channels,
+	.name = ES_CHANNELS_NAME,
+	.options = ES_CHANNELS_OPTIONS,
+	.created_by = ES_CHANNELS_CREATED_BY,
+	.created_at = ES_CHANNELS_CREATED_AT,
+	.list = &option_list,
+	.size = sizeof(Options),
+	.max_bytes = 8192, /* the publisher reads all channels anew when one has changed */
+	.name_hint = ES_CHANNEL_NAME_HINT,
+	.options_hint = "'{}' is a channel that wakes for every event.",
+	.too_long_hint = "Let the channel tell of more, and filter in the client. The store's owner is "
+					 "not limited.",
+	.check_name = check_channel_name,
+	.check = check_channel_options,
+	.fill = fill_channel,
+	.check_limit = check_limit,
+};
 
-pg_noreturn static void
-raise_no_channel(const char *name)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("channel \"%s\" does not exist", name),
-			 errhint("Table es.channels lists the channels.")));
-}
-
-/*
- * es_create_channel(name, options) makes a channel; false where one of the same
- * options is there.
+/* es_create_channel(name, options) makes a channel; false where one of the same options is there.
  */
 Datum
 es_create_channel(PG_FUNCTION_ARGS)
 {
-	Oid        caller = begin_change("es_create_channel()");
-	char      *name = name_arg(fcinfo);
-	Jsonb     *options = options_arg(fcinfo);
-	int64      horizon = es_tick_horizon(GetActiveSnapshot());
-	EsIdentity before = es_owner_become(es_store()->owner);
-	Stored     stored;
-	bool       found = find_channel(name, &stored, false);
-
-	if (found && !same_options(stored.options, options))
-		ereport(ERROR,
-				(errcode(ERRCODE_DUPLICATE_OBJECT), errmsg("channel \"%s\" already exists", name),
-				 may_change(&stored, caller, es_store()->owner)
-					 ? errdetail("Its options are %s.", JsonbToCString(NULL, &stored.options->root,
-																	   VARSIZE(stored.options)))
-					 : errdetail("It was created by another role."),
-				 errhint("Change it with es_alter_channel, or choose another name.")));
-	if (!found)
-	{
-		check_limit(caller);
-		insert_channel(name, options, horizon, caller);
-	}
-	es_owner_become_again(before);
-	PG_RETURN_BOOL(!found);
+	PG_RETURN_BOOL(es_definition_create(&channel_kind, fcinfo));
 }
 
 /* es_alter_channel(name, options) gives a channel other options. */
 Datum
 es_alter_channel(PG_FUNCTION_ARGS)
 {
-	Oid        caller = begin_change("es_alter_channel()");
-	char      *name = name_arg(fcinfo);
-	Oid        types[] = {TEXTOID, JSONBOID};
-	Datum      values[] = {CStringGetTextDatum(name), JsonbPGetDatum(options_arg(fcinfo))};
-	EsIdentity before = es_owner_become(es_store()->owner);
-	Stored     stored;
-
-	if (!find_channel(name, &stored, true))
-		raise_no_channel(name);
-	check_may_change(name, &stored, caller, es_store()->owner);
-	(void) es_owner_run_with(
-		"UPDATE es.channels SET options = $2 WHERE name OPERATOR(pg_catalog.=) $1", 2, types,
-		values);
-	es_owner_become_again(before);
+	es_definition_replace(&channel_kind, fcinfo);
 	PG_RETURN_VOID();
 }
 
@@ -627,28 +438,14 @@ es_alter_channel(PG_FUNCTION_ARGS)
 Datum
 es_drop_channel(PG_FUNCTION_ARGS)
 {
-	Oid        caller = begin_change("es_drop_channel()");
-	char      *name = name_arg(fcinfo);
-	Oid        types[] = {TEXTOID};
-	Datum      values[] = {CStringGetTextDatum(name)};
-	EsIdentity before = es_owner_become(es_store()->owner);
-	Stored     stored;
-
-	if (!find_channel(name, &stored, true))
-		raise_no_channel(name);
-	check_may_change(name, &stored, caller, es_store()->owner);
-	(void) es_owner_run_with("DELETE FROM es.channels WHERE name OPERATOR(pg_catalog.=) $1", 1,
-							 types, values);
-	es_owner_become_again(before);
+	es_definition_drop(&channel_kind, fcinfo);
 	PG_RETURN_VOID();
 }
 
 static void
 try_options(EsVerify *verify, void *options)
 {
-	text *tenant;
-
-	(void) parse_options((Jsonb *) options, &tenant);
+	(void) read_channel(options);
 }
 
 static void
@@ -678,9 +475,9 @@ es_channel_verify(EsVerify *verify)
 	TableScanDesc   scan;
 
 	es_tally_begin(&tally, verify, "channels");
-	if (!es_verify_have(verify, &tally, es_channels.found->relid, "es.channels"))
+	if (!es_verify_have(verify, &tally, found.relid, "es.channels"))
 		return;
-	rel = table_open(es_channels.found->relid, AccessShareLock);
+	rel = table_open(found.relid, AccessShareLock);
 	row = table_slot_create(rel, NULL);
 	scan = table_beginscan(rel, verify->snapshot, 0, NULL);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, row))
