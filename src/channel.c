@@ -1,12 +1,11 @@
 /*
  * channel.c
  *		Channels that events are announced on: es_create_channel,
- *		es_alter_channel, es_drop_channel.  All that reads or writes es.channels.
+ *		es_alter_channel, es_drop_channel, and es.channels as the publisher reads it.
  *
- * A channel is a name to LISTEN to, and options: its kind, `wake` or `event`, and
- * a filter.  Who may read the log may make one; who has made it, or owns the
- * store, may change it.  LISTEN asks nobody for a right, so a channel that carries
- * events must say that it is public.
+ * A channel is a definition (definition.c): a name to LISTEN to, and options, which
+ * are its kind, `wake` or `event`, and a filter.  LISTEN needs no right, so a channel
+ * that carries events must say that it is public.
  */
 #include "postgres.h"
 
@@ -318,8 +317,9 @@ add_tenant(Jsonb *options, text *tenant)
 }
 
 /*
- * The publisher, who is nobody's tenant, reads the options: a bound role's only tenant
- * is named in them, also where the role did not.
+ * Checks what only a channel knows of its options.  The publisher reads them later and
+ * is bound to no tenant: so a bound role's only tenant is added to them where the role
+ * has not named it.
  */
 static Jsonb *
 check_channel_options(Jsonb *options, void *read)
@@ -391,7 +391,7 @@ check_limit(Oid caller)
 						 ES_CHANNEL_ALL)));
 }
 
-/* It tells of events above the horizon that there is now. */
+/* A new channel begins at the horizon. */
 static void
 fill_channel(Datum *row)
 {
@@ -418,8 +418,7 @@ static const EsDefinitionKind channel_kind = {
 	.check_limit = check_limit,
 };
 
-/* es_create_channel(name, options) makes a channel; false where one of the same options is there.
- */
+/* es_create_channel(name, options) makes a channel; false where it is there already. */
 Datum
 es_create_channel(PG_FUNCTION_ARGS)
 {
