@@ -543,10 +543,10 @@ check_epoch(EsVerify *verify, EsTally *tally, const Epoch *epoch, const Epoch *b
 					   "It begins at position %lld, and the last one before it is %lld.",
 					   (long long) epoch->first, (long long) epoch->last);
 	/* rows that were restored beside a store's own have their numbers again */
-	if (before->number > 0 && epoch->number > before->number && epoch->last < before->first - 1)
+	if (before->number > 0 && epoch->number > before->number && epoch->first <= before->first)
 		es_tally_found(tally, ES_VERIFY_ERROR, where,
-					   "It goes on from position %lld, and epoch %d begins at position %lld.",
-					   (long long) epoch->last, before->number, (long long) before->first);
+					   "It begins at position %lld, and epoch %d begins at position %lld.",
+					   (long long) epoch->first, before->number, (long long) before->first);
 	check_hole(verify, tally, epoch);
 }
 

@@ -169,13 +169,20 @@ es_policy_is_foreign(Oid relid)
 	return foreign;
 }
 
+/* A row of pg_policy. */
+typedef struct Policy
+{
+	Datum values[Natts_pg_policy];
+	bool  nulls[Natts_pg_policy];
+} Policy;
+
 /* Is this expression of a policy a call of that function; or, if NULL, is there none? */
 static bool
-is_call(HeapTuple policy, TupleDesc desc, AttrNumber column, const char *function)
+is_call(const Policy *policy, AttrNumber column, const char *function)
 {
-	bool  isnull;
-	Datum value = heap_getattr(policy, column, desc, &isnull);
-	Node *node = isnull ? NULL : stringToNode(TextDatumGetCString(value));
+	Node *node = policy->nulls[column - 1]
+					 ? NULL
+					 : stringToNode(TextDatumGetCString(policy->values[column - 1]));
 	char *name;
 
 	if (node == NULL || function == NULL)
@@ -188,11 +195,9 @@ is_call(HeapTuple policy, TupleDesc desc, AttrNumber column, const char *functio
 
 /* Is it for all roles? */
 static bool
-is_for_public(HeapTuple policy, TupleDesc desc)
+is_for_public(const Policy *policy)
 {
-	bool       isnull;
-	Datum      value = heap_getattr(policy, Anum_pg_policy_polroles, desc, &isnull);
-	ArrayType *roles = DatumGetArrayTypeP(value);
+	ArrayType *roles = DatumGetArrayTypeP(policy->values[Anum_pg_policy_polroles - 1]);
 
 	return ArrayGetNItems(ARR_NDIM(roles), ARR_DIMS(roles)) == 1 &&
 		   *(Oid *) ARR_DATA_PTR(roles) == ACL_ID_PUBLIC;
@@ -200,14 +205,16 @@ is_for_public(HeapTuple policy, TupleDesc desc)
 
 /* Is it what the nth statement makes? */
 static bool
-is_as_made(HeapTuple policy, TupleDesc desc, int nth)
+is_as_made(HeapTuple tuple, TupleDesc desc, int nth)
 {
-	Form_pg_policy form = (Form_pg_policy) GETSTRUCT(policy);
+	Form_pg_policy form = (Form_pg_policy) GETSTRUCT(tuple);
+	Policy         policy;
 
+	heap_deform_tuple(tuple, desc, policy.values, policy.nulls);
 	return form->polpermissive == (strcmp(names[nth], ES_POLICY_EVERYONE) == 0) &&
-		   form->polcmd == '*' && is_for_public(policy, desc) &&
-		   is_call(policy, desc, Anum_pg_policy_polqual, functions[nth][0]) &&
-		   is_call(policy, desc, Anum_pg_policy_polwithcheck, functions[nth][1]);
+		   form->polcmd == '*' && is_for_public(&policy) &&
+		   is_call(&policy, Anum_pg_policy_polqual, functions[nth][0]) &&
+		   is_call(&policy, Anum_pg_policy_polwithcheck, functions[nth][1]);
 }
 
 /*

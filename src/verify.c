@@ -23,6 +23,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "fmgr.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -90,7 +91,8 @@ es_tally_found(EsTally *tally, const char *verdict, const char *where, const cha
 	if (tally->findings++ < ES_VERIFY_FINDINGS)
 	{
 		va_start(args, detail);
-		vsnprintf(text, sizeof(text), detail, args);
+		if (vsnprintf(text, sizeof(text), detail, args) >= (int) sizeof(text))
+			text[pg_mbcliplen(text, strlen(text), sizeof(text) - 1)] = '\0';
 		va_end(args);
 		put_row(tally->verify, tally->what, where, verdict, text);
 	}

@@ -160,5 +160,18 @@ for my $name (sort keys %path)
 }
 es_verify_ok($primary, 'with its files again');
 
+# a copy of a copy in which nothing was appended: an epoch has given no position
+my $copies = es_server('copies');
+my $from = 'postgres';
+foreach my $copy (qw(copy_1 copy_2))
+{
+	$copies->safe_psql('template1', "CREATE DATABASE $copy TEMPLATE $from");
+	$copies->safe_psql($copy, 'SELECT es_init()');
+	es_verify_ok($copies, "P6: $copy", $copy);
+	$from = $copy;
+}
+is($copies->safe_psql('copy_2', 'SELECT count(*) FROM es.epochs'), '3', 'each copy has opened an epoch');
+$copies->stop;
+
 $primary->stop;
 done_testing();
