@@ -7,6 +7,7 @@
 
 #include "utils/builtins.h"
 
+#include "compat.h"
 #include "name.h"
 
 /* The place as the caller would write it. */

@@ -34,6 +34,7 @@
 #include "utils/rel.h"
 #include "utils/rls.h"
 
+#include "guard.h"
 #include "owner.h"
 #include "policy.h"
 #include "store.h"
@@ -190,7 +191,8 @@ is_call(const Policy *policy, AttrNumber column, const char *function)
 	if (!IsA(node, FuncExpr))
 		return false;
 	name = get_func_name(castNode(FuncExpr, node)->funcid);
-	return name != NULL && strcmp(name, function) == 0;
+	return name != NULL && strcmp(name, function) == 0 &&
+		   es_guard_is_own_function(castNode(FuncExpr, node)->funcid);
 }
 
 /* Is it for all roles? */

@@ -6,6 +6,7 @@
 
 #include "fmgr.h"
 
+#include "compat.h"
 #include "name.h"
 #include "tenants.h"
 #include "text.h"
