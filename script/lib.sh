@@ -194,10 +194,11 @@ remove_sockets() {
 	done < "$1/sockets"
 }
 
-# Copies the project, without what was built in it, to a directory.
+# Copies the project, without what was built in it, to a directory.  Times keep their
+# fractions, or a source that is changed in the second of its object would look older.
 copy_tree() {
 	mkdir -p "$1"
-	tar -C "$TOP" -cf - --exclude=./.git --exclude=./.before --exclude=./.check --exclude=./.demo \
+	tar --format=posix -C "$TOP" -cf - --exclude=./.git --exclude=./.before --exclude=./.check --exclude=./.demo \
 		--exclude=./.bench --exclude='*.o' --exclude='*.so' \
 		--exclude='*.bc' --exclude='./pg_eventstore--*.sql' . | tar -C "$1" -xf - --no-same-owner
 }

@@ -203,6 +203,7 @@ set_sequence_back(void)
 	tables[0] = es_ticks.found->relid;
 	tables[1] = es_events.found->relid;
 	es_table_lock(tables, lengthof(tables), ShareRowExclusiveLock);
+	(void) es_store();
 	es_epoch_set_back();
 	return true;
 }
@@ -293,6 +294,7 @@ revoke_private(Oid owner)
 	char **commands;
 	int    n;
 
+	(void) es_store();
 	es_owner_run(psprintf(ES_PRIVATE_GRANTS, get_namespace_oid(ES_PRIVATE_SCHEMA, false),
 						  es_all_streams.found->relid, es_appending.found->relid, owner));
 	n = SPI_processed;

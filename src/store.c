@@ -364,10 +364,13 @@ es_store_clear(void)
 	}
 }
 
+/*
+ * Where it fails, what was found before stays, for a caller that has caught the error of a
+ * call inside its own.
+ */
 static void
 find_store(void)
 {
-	es_store_clear();
 	es_store_find_version(&es_store_table);
 	for (int i = 0; i < es_ntables; i++)
 	{
